@@ -1,0 +1,256 @@
+// The step contract. A plugin says what is and what should be; everything else (dry run, retries, undo, resume,
+// journalling, progress) is derived from that by converge, so that no plugin can get it wrong by itself.
+import type { z } from 'zod';
+import type { Prober, Reader, Writer } from './io.ts';
+
+export type Phase = 'announced' | 'open' | 'soaking' | 'closed' | 'aborted';
+export type Role = 'wall' | 'cache' | 'notice' | 'work' | 'mute' | 'lock';
+/** When an action runs: the walls have closed, they have opened, the window is closed. */
+export type Edge = 'open' | 'reopen' | 'closed';
+/** When a check runs: before the first write, walls up, on demand, just before the walls open, during the soak. */
+export type Moment = 'before' | 'open' | 'now' | 'reopen' | 'soaking';
+
+/** What every plugin may know of a window. Times are RFC 3339, UTC. No clock: time enters by events only. */
+export interface Window {
+  id: string;
+  environment: string;
+  /** the time of the `opened` event */
+  since: string;
+  until: string;
+  /** `until` as it was first promised; extend moves only `until` */
+  plannedUntil: string;
+  reason: string;
+  ticket?: string | undefined;
+  contact: string;
+  statusPage?: string | undefined;
+  rollbackPlan?: string | undefined;
+  onExpiry: 'hold' | 'open';
+  overdue: boolean;
+  /** the last `maint note` */
+  note?: string | undefined;
+  /** user@host */
+  by: string;
+  /** when the last wall had opened again; absent while any wall is closed */
+  reopened?: string | undefined;
+  surfaces: readonly Surface[];
+}
+
+/** One way to write, as `surfaces.yaml` names it. */
+export interface Surface {
+  name: string;
+  kind: 'http';
+  match: { methods: readonly string[]; path: string };
+  disposition: 'refuse';
+  /** 503 or 423 */
+  status: number;
+  canary?: { method: string; path: string; body?: unknown; headers?: Record<string, string> | undefined } | undefined;
+}
+
+/** null: the thing is not there. */
+export type Is<S> = S | null;
+
+/** It could not be seen, and why. Never treated as "not there". */
+export class Unknown {
+  readonly why: string;
+  /** the observation was refused (rights, credentials): start refuses; otherwise start asks again when it gets there */
+  readonly refused: boolean;
+  constructor(why: string, refused = false) {
+    this.why = why;
+    this.refused = refused;
+  }
+}
+
+/** desired(): leave it as it is. */
+export const LEAVE = Symbol('leave it as it is');
+
+/** Thrown by desired() or observe(): start refuses (66) before anything is written. `next` is a command or an instruction. */
+export class Refusal extends Error {
+  readonly next: string | undefined;
+  constructor(message: string, next?: string) {
+    super(message);
+    this.name = 'Refusal';
+    this.next = next;
+  }
+}
+
+/** Thrown by write(): nothing was written, the world is not `from` any more. The engine observes and decides again. */
+export class Stale extends Error {
+  constructor(message = 'changed by somebody else meanwhile') {
+    super(message);
+    this.name = 'Stale';
+  }
+}
+
+export interface Situation<P, S> {
+  phase: Phase;
+  /** whether this step's role (and the runbook's `release:`) holds the thing in this phase */
+  held: boolean;
+  window: Window;
+  params: P;
+  id: string;
+  now: Is<S>;
+  /** the state before our first write since we last released the thing; undefined: we do not own it */
+  before: Is<S> | undefined;
+}
+
+export interface Change<S> {
+  id: string;
+  from: Is<S>;
+  to: Is<S>;
+}
+
+export interface NoteContext<P, S> {
+  params: P;
+  phase: Phase;
+  window: Window;
+  seen: ReadonlyMap<string, Is<S> | Unknown>;
+  /** what will be written (`when: 'plan'`) or has been written in this phase (`when: 'done'`) */
+  changes: readonly Change<S>[];
+  /** what we own: `before` our first write, `after` our last one */
+  owned: ReadonlyMap<string, { before: Is<S>; after: Is<S> }>;
+  when: 'plan' | 'done';
+}
+
+interface Plugin<P> {
+  /** `family/backend`; a family with one backend only may be just `family` */
+  name: string;
+  summary: string;
+  /** zod strictObject; secrets are marked with secret() */
+  Params: z.ZodType<P>;
+  /** `with:` of the example that `maint steps` prints */
+  example: Record<string, unknown>;
+  /** The outer thing it talks to, free of secrets ("redis localhost:6379 maint:read_only"): shown in plans, and two steps with the same plugin, address and resource id are refused. */
+  address(params: P): string;
+  /** What would be closed by this wall ("postgres db.internal:5432/app"), to keep journal and flag outside the walls. */
+  closes?(params: P): readonly string[];
+}
+
+export interface Resource<P = any, S = any> extends Plugin<P> {
+  kind: 'resource';
+  role: Role;
+  /** role as a param: only `command` */
+  roleOf?(params: P): Role;
+  /** zod strictObject: what gets journalled and compared; never a secret in it */
+  State: z.ZodType<S>;
+  /** set by the server (ids, versions): journalled, used for compare-and-set, never compared, never drift */
+  computed?: readonly (keyof S & string)[];
+  /** what stays behind by design; absent: the end must equal the beginning */
+  leaves?: string;
+  /** how many changes one write may carry; default 1 */
+  batch?: number;
+  /** how many writes of this step may be under way at once; default 8 */
+  concurrency?: number;
+  /** A write ends with the process that made it (files of this machine): an outcome left unknown by a dead process on this machine is decided at once. */
+  local?: boolean;
+  observe(io: Reader, params: P, window: Window, known: ReadonlyMap<string, Is<S>>): Promise<Map<string, Is<S> | Unknown>>;
+  /** pure, no clock */
+  desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
+  /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
+  write(io: Writer, params: P, changes: readonly Change<S>[], window: Window): Promise<Is<S>[]>;
+  /** what still runs, in words; [] = settled */
+  inFlight?(io: Reader, params: P, phase: Phase): Promise<string[]>;
+  /** pure: what a person wants to know ("7 to suspend", "1 kept (heartbeat.sh)", an incident's address) */
+  notes?(context: NoteContext<P, S>): string[];
+  /** would the server let us? Each missing right in words; [] = all there */
+  allowed?(io: Reader, params: P, changes: readonly Change<S>[]): Promise<string[]>;
+}
+
+export interface ActionContext<P> {
+  params: P;
+  edge: Edge;
+  window: Window;
+  /** epoch milliseconds */
+  deadline: number;
+  poll: Poll;
+}
+
+export interface Action<P = any> extends Plugin<P> {
+  kind: 'action';
+  role: Role;
+  on: readonly Edge[];
+  leaves?: string;
+  /** idempotent: after an unknown outcome it runs again. Returns what it did, in words. */
+  run(io: Writer, context: ActionContext<P>): Promise<string[]>;
+  allowed?(io: Reader, params: P): Promise<string[]>;
+}
+
+/**
+ * Calls `attempt` every `everyMs` until it returns something, the deadline passes or the run is interrupted (throws).
+ * undefined: the deadline passed. A check or an action never sleeps by itself.
+ */
+export type Poll = <T>(everyMs: number, attempt: () => Promise<T | undefined>, deadline?: number) => Promise<T | undefined>;
+
+export interface CheckContext<P, E> {
+  params: P;
+  moment: Moment;
+  window: Window;
+  /** what this step returned at earlier moments of this window, latest last per moment */
+  evidence: Partial<Record<Moment, E>>;
+  /** epoch milliseconds; at `soaking` the end of the soak */
+  deadline: number;
+  /** epoch milliseconds, now; checks may measure, desired() may not */
+  now(): number;
+  poll: Poll;
+  /** the one line behind the spinner */
+  progress(text: string): void;
+}
+
+export interface CheckResult<E> {
+  outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
+  /** one line: "0 rows in 11s, except heartbeat: 11 (allowed)" */
+  summary: string;
+  /** one line each: what was found, what a person should look at */
+  findings: string[];
+  /** JSON, no secrets; given back at the next moment */
+  evidence: E;
+}
+
+export interface Check<P = any, E = any> extends Plugin<P> {
+  kind: 'check';
+  on: readonly Moment[];
+  /** needs the walls up to mean anything at `open`; what a dry run cannot tell. Default true. */
+  /** exactly what the prober may send, decided from the params and the surfaces alone */
+  declares?(params: P, window: Window): readonly { method: string; url: string }[];
+  /** `prober` is absent in a dry run, and where nothing was declared */
+  check(io: Reader, context: CheckContext<P, E>, prober?: Prober): Promise<CheckResult<E>>;
+  allowed?(io: Reader, params: P): Promise<string[]>;
+}
+
+export type AnyPlugin = Resource | Action | Check;
+
+export function defineResource<P, S>(resource: Omit<Resource<P, S>, 'kind'>): Resource<P, S> {
+  return { kind: 'resource', ...resource };
+}
+export function defineAction<P>(action: Omit<Action<P>, 'kind'>): Action<P> {
+  return { kind: 'action', ...action };
+}
+export function defineCheck<P, E>(check: Omit<Check<P, E>, 'kind'>): Check<P, E> {
+  return { kind: 'check', ...check };
+}
+
+/** Frozen while the step's role is held, exactly as it was otherwise: all that most backends need. */
+export function whileHeld<P, S>(frozen: (situation: Situation<P, S>) => Is<S> | typeof LEAVE) {
+  return (situation: Situation<P, S>): Is<S> | typeof LEAVE => {
+    if (situation.held) return frozen(situation);
+    return situation.before === undefined ? LEAVE : situation.before;
+  };
+}
+
+/** One step of a runbook, resolved: what converge works on. */
+export interface Step {
+  id: string;
+  plugin: AnyPlugin;
+  params: any;
+  /** milliseconds; bounds each direction by itself */
+  deadlineMs: number;
+  release?: 'reopen' | 'after-soak' | 'after-backfill' | undefined;
+  onFailure?: 'undo' | 'hold' | 'continue' | undefined;
+  /** checks at `soaking` */
+  onBad?: 'hold' | 'refreeze' | 'continue' | undefined;
+  /** changes per minute when the end releases them */
+  pacePerMinute?: number | undefined;
+  /** steps of one `parallel:` share a number */
+  group?: number | undefined;
+  /** the reason it is skipped in this window */
+  skipped?: string | undefined;
+}

@@ -1,0 +1,77 @@
+// What is journalled, for ever: a shape here may gain optional fields, and never loses or changes one. And what a run
+// tells a renderer while it goes on (Progress), which is never stored.
+import type { Edge, Moment, Phase } from './contract.ts';
+
+/** A resource's state as JSON; null: not there. */
+export type StateJson = Record<string, unknown> | null;
+
+export type JournalEvent =
+  /** the window begins; the runbook's and the surfaces' text are stored as they are, variables unresolved */
+  | {
+      type: 'opened';
+      environment: string;
+      until: string;
+      reason: string;
+      ticket?: string | undefined;
+      by: string;
+      contact: string;
+      statusPage?: string | undefined;
+      rollbackPlan?: string | undefined;
+      onExpiry: 'hold' | 'open';
+      soakMs: number;
+      budgetMs: number;
+      version: string;
+      runbook: { name: string; path: string; folder: string; text: string; surfaces?: { path: string; text: string } | undefined };
+      only: string[];
+      skip: string[];
+    }
+  | { type: 'phase'; phase: Phase; verb: string }
+  | { type: 'reached'; phase: Phase }
+  | { type: 'extended'; until: string; by: string }
+  | { type: 'overdue' }
+  | { type: 'note'; text: string; by: string }
+  /** all walls of the runbook are closed / open again */
+  | { type: 'walls'; state: 'closed' | 'open' }
+  | { type: 'intent'; step: string; changes: { id: string; from: StateJson; to: StateJson }[] }
+  | { type: 'outcome'; step: string; results: { id: string; is: StateJson }[] }
+  /** certainly not written */
+  | { type: 'missed'; step: string; ids: string[]; why: string }
+  /** a process that writes: who resumes waits for it to end */
+  | { type: 'spawned'; step: string; pid: number; startTime: string; host: string }
+  /** as it was before our first write: no longer ours */
+  | { type: 'released'; step: string; ids: string[] }
+  /** somebody else changed it: reported, left, no longer ours (`released`), or still watched */
+  | { type: 'drift'; step: string; id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean }
+  /** end --leave */
+  | { type: 'left'; step: string; ids: string[]; reason: string; by: string }
+  | { type: 'action'; step: string; edge: Edge; state: 'began' | 'done' | 'failed'; summary: string[] }
+  | { type: 'checked'; step: string; moment: Moment; outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown'; summary: string; findings: string[]; evidence: unknown }
+  | { type: 'soak'; until: string }
+  /** a step came to its end in this phase: its duration feeds the estimate of the way back, its notes the report */
+  | { type: 'settled'; step: string; phase: Phase; ms: number; changes: number; notes: string[] }
+  | { type: 'failed'; step: string; phase: Phase; code: string; message: string; ids: string[]; next?: string | undefined }
+  | { type: 'run'; state: 'began' | 'ended'; verb: string; owner: string; exit?: number | undefined };
+
+export type JournalEventType = JournalEvent['type'];
+
+/** An event as stored. */
+export interface Recorded {
+  /** from 1, per window, no gaps */
+  seq: number;
+  /** RFC 3339 with milliseconds, UTC, by the store's clock */
+  at: string;
+  /** the run's fencing token */
+  token: number;
+  event: JournalEvent;
+}
+
+/** What a run tells a renderer. Decides nothing, stored nowhere. */
+export type Progress =
+  | { type: 'phase'; phase: Phase; undo: boolean; steps: { id: string; uses: string; group?: number | undefined; skipped?: string | undefined }[] }
+  | { type: 'step-began'; step: string; label: string }
+  /** the text behind the spinner; `givesUp` is epoch milliseconds */
+  | { type: 'step-doing'; step: string; text: string; done?: number; total?: number; givesUp?: number }
+  | { type: 'step-ended'; step: string; label: string; result: 'ok' | 'look' | 'failed' | 'skipped'; text: string; ms: number }
+  /** a wait that belongs to no step: a lease, an outcome that may still come */
+  | { type: 'waiting'; text: string; until: number }
+  | { type: 'said'; text: string };

@@ -1,0 +1,166 @@
+// The ports through which plugins reach the outer world. clients/ implements them; the engine hands out readers, and
+// writers only where a change is journalled. Every call carries a deadline and the run's AbortSignal by itself.
+
+export interface HttpRequest {
+  /** absolute; userinfo becomes Basic auth and appears nowhere else */
+  url: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  headers?: Record<string, string>;
+  /** sent as JSON */
+  json?: unknown;
+  /** sent as is */
+  body?: string;
+  /** the statuses that are no error; default 200–299 */
+  expect?: readonly number[];
+  /** milliseconds, at most the 10 s of any single outer call */
+  timeoutMs?: number;
+}
+export interface HttpResponse {
+  status: number;
+  /** names in lower case */
+  headers: Record<string, string>;
+  text: string;
+  /** the parsed body; undefined where it is no JSON */
+  json: any;
+  /** milliseconds from the first byte sent to the last received */
+  ms: number;
+}
+export interface HttpReader {
+  get(request: HttpRequest): Promise<HttpResponse>;
+  /** a read that the service wants as POST: the plugin declares why it writes nothing */
+  query(request: HttpRequest & { because: string }): Promise<HttpResponse>;
+}
+export interface HttpWriter extends HttpReader {
+  send(method: string, request: HttpRequest): Promise<HttpResponse>;
+}
+
+/** A Redis command as argv. The reader takes read commands only (by the server's own list of them, kept in clients/). */
+export interface RedisReader {
+  read(url: string, ...command: [string, ...string[]]): Promise<any>;
+  /** pattern subscription; returns a function that ends it */
+  subscribe(url: string, pattern: string, listener: (channel: string, message: string) => void): Promise<() => Promise<void>>;
+}
+export interface RedisWriter extends RedisReader {
+  write(url: string, ...command: [string, ...string[]]): Promise<any>;
+  /** one atomic script; the only way to compare and set */
+  script(url: string, lua: string, keys: readonly string[], args: readonly string[]): Promise<any>;
+}
+
+/**
+ * A named constant statement. A READ ONLY transaction is not enough to make SQL harmless, so the reader takes nothing
+ * that was put together at run time: statements are module constants, values travel as parameters.
+ */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+export function statement(name: string, text: string): Statement {
+  return Object.freeze({ name, text });
+}
+export interface PostgresReader {
+  rows<T = Record<string, any>>(url: string, statement: Statement, values?: readonly unknown[]): Promise<T[]>;
+}
+export interface SqliteReader {
+  /** opened read-only, one connection kept per path while the reader lives; leaves no file behind */
+  rows<T = Record<string, any>>(path: string, statement: Statement, values?: readonly (string | number | null)[]): Promise<T[]>;
+  /** sha256 over all rows of one table in rowid or primary-key order, and their number */
+  digest(path: string, table: string): Promise<{ digest: string; rows: number }>;
+}
+
+export interface ExecOptions {
+  stdin?: string;
+  env?: Record<string, string>;
+  cwd?: string;
+  timeoutMs?: number;
+  /** exit codes that are no error; default [0] */
+  expect?: readonly number[];
+}
+export interface ExecResult {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+export interface ExecReader {
+  /** argv, never a shell string; the plugin declares that it writes nothing */
+  read(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+}
+export interface ExecWriter extends ExecReader {
+  /** in its own process group; its pid and start time are journalled before it begins */
+  run(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+}
+
+export interface FileSeen {
+  content: Buffer;
+  mode: number;
+  uid: number;
+  gid: number;
+  /** changes whenever the file is replaced or written */
+  version: string;
+}
+export interface FilesReader {
+  /** null: not there */
+  read(path: string): Promise<FileSeen | null>;
+  /** names, sorted; null: not there */
+  list(folder: string): Promise<string[] | null>;
+  /** whether this process may replace the file (its folder is writable); the reason if not */
+  replaceable(path: string): Promise<string | undefined>;
+}
+export interface FilesWriter extends FilesReader {
+  /**
+   * Atomic and durable: temporary file (with a dot in its name) in the same folder, fsync, rename, fsync of the folder;
+   * mode and owner kept. Under a lock file made with link(2). `from` is what was read: anything else there now throws Stale.
+   * `content` null removes the file.
+   */
+  replace(path: string, from: FileSeen | null, content: Buffer | null): Promise<FileSeen | null>;
+}
+
+/** Slack's Web API through @slack/web-api. Reads: *.list, *.info, *.history, *.replies, *.test. */
+export interface SlackReader {
+  read(api: { url: string; token: string }, method: string, args: Record<string, unknown>): Promise<any>;
+}
+export interface SlackWriter extends SlackReader {
+  send(api: { url: string; token: string }, method: string, args: Record<string, unknown>): Promise<any>;
+}
+
+export interface Reader {
+  readonly http: HttpReader;
+  readonly redis: RedisReader;
+  readonly postgres: PostgresReader;
+  readonly sqlite: SqliteReader;
+  readonly exec: ExecReader;
+  readonly files: FilesReader;
+  readonly slack: SlackReader;
+}
+export interface Writer extends Reader {
+  readonly http: HttpWriter;
+  readonly redis: RedisWriter;
+  readonly exec: ExecWriter;
+  readonly files: FilesWriter;
+  readonly slack: SlackWriter;
+}
+/** A check's canaries: sends only what the check declared; does not exist in a dry run. Never follows redirects, never throws on a status. */
+export interface Prober {
+  send(method: string, request: Omit<HttpRequest, 'expect'>): Promise<HttpResponse>;
+}
+
+/** What the engine wants to know of each outer write, to name it in the journal and to be killed there in tests. */
+export interface WriteHooks {
+  /** about to go out; `what` is a stable short name ("http POST", "redis EVAL") */
+  before(what: string): void;
+  /** it went out and was answered; nothing is recorded yet */
+  after(what: string): void;
+  /** durable before the command begins: who resumes waits for it to end */
+  spawned(process: { pid: number; startTime: string }): Promise<void>;
+}
+
+/** clients/ hands these out, one set per step and turn. */
+export interface Clients {
+  reader(options: { signal: AbortSignal; deadline: number }): Reader;
+  writer(options: { signal: AbortSignal; deadline: number; hooks: WriteHooks }): Writer;
+  prober(options: { signal: AbortSignal; deadline: number; declared: readonly { method: string; url: string }[] }): Prober;
+  /** closes pooled connections */
+  close(): Promise<void>;
+}
+
+/** The deadline of any single outer write, and so the longest that an unknown outcome can stay open. */
+export const WRITE_DEADLINE_MS = 10_000;
