@@ -1,0 +1,20 @@
+// Opens the state at the address that was named. The database itself is loaded when it is needed: start-up time counts.
+import type { Journal } from '../engine/journal.ts';
+import { locate, refuseNetwork, type Where } from './locate.ts';
+import { LookingJournal } from './looking.ts';
+
+export interface OpenOptions extends Where {
+  /** false: only looks; makes no file, leaves none behind, and every method that writes throws */
+  write: boolean;
+  /** this release */
+  version: string;
+}
+
+/** MaintError E_STATE where the place cannot be used; NewerStore where a newer release wrote it. */
+export async function openJournal({ write, version, ...where }: OpenOptions): Promise<Journal> {
+  const path = locate(where);
+  refuseNetwork(path);
+  if (!write) return new LookingJournal(path, { version });
+  const { openSqlite } = await import('./sqlite.ts');
+  return openSqlite(path, { version });
+}

@@ -1,0 +1,249 @@
+// The journal port on kysely: what every database has in common. A store brings its connection, its clock and its locks.
+import type { Kysely, Transaction } from 'kysely';
+import type { JournalEvent, Recorded } from '../engine/events.ts';
+import {
+  type Journal,
+  LEASE_MS,
+  type Lease,
+  type Owner,
+  StaleToken,
+  WindowExists,
+  type WindowRow,
+} from '../engine/journal.ts';
+import { MaintError } from '../errors/catalogue.ts';
+import type { LeasesTable, Schema } from './schema.ts';
+
+export interface Connection {
+  db: Kysely<Schema>;
+  address: string;
+  shared: boolean;
+  /** epoch milliseconds by the store's clock */
+  now(db: Kysely<Schema>): Promise<number>;
+  /** whether a transaction must lock the rows that it decides by; SQLite's locks the whole file from its beginning */
+  rowLocks: boolean;
+}
+
+// a statement carries at most 32,766 values
+const ROWS_PER_INSERT = 1_000;
+
+export class KyselyJournal implements Journal {
+  readonly address: string;
+  readonly shared: boolean;
+  readonly #connection: Connection;
+  readonly #db: Kysely<Schema>;
+
+  constructor(connection: Connection) {
+    this.address = connection.address;
+    this.shared = connection.shared;
+    this.#connection = connection;
+    this.#db = connection.db;
+  }
+
+  now(): Promise<number> {
+    return this.#connection.now(this.#db);
+  }
+
+  async windows(filter: { environment?: string; live?: boolean; id?: string } = {}): Promise<WindowRow[]> {
+    const { environment, live, id } = filter;
+    let query = this.#db.selectFrom('windows').selectAll();
+    if (environment !== undefined) query = query.where('environment', '=', environment);
+    if (live !== undefined) query = query.where('live', '=', live ? 1 : 0);
+    if (id !== undefined) query = query.where('id', '=', id);
+    const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').execute();
+    return rows.map((row) => ({
+      id: row.id,
+      environment: row.environment,
+      createdAt: row.created_at,
+      live: row.live === 1,
+    }));
+  }
+
+  async read(windowId: string, after = 0): Promise<Recorded[]> {
+    const rows = await this.#db
+      .selectFrom('events')
+      .select(['seq', 'at', 'token', 'body'])
+      .where('window_id', '=', windowId)
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .execute();
+    return rows.map((row) => ({
+      seq: row.seq,
+      at: row.at,
+      token: Number(row.token),
+      event: JSON.parse(row.body) as JournalEvent,
+    }));
+  }
+
+  open(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+    return this.#fenced(lease, async (transaction, now) => {
+      const taken = await transaction
+        .selectFrom('windows')
+        .select('id')
+        .where((is) =>
+          is.or([is.and([is('environment', '=', lease.environment), is('live', '=', 1)]), is('id', '=', windowId)]),
+        )
+        .executeTakeFirst();
+      if (taken) throw new WindowExists(taken.id);
+      await transaction
+        .insertInto('windows')
+        .values({
+          id: windowId,
+          environment: lease.environment,
+          created_at: new Date(now).toISOString(),
+          live: 1,
+        })
+        .execute();
+      return write(transaction, lease, windowId, 0, events, now);
+    });
+  }
+
+  append(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+    return this.#fenced(lease, (transaction, now) => add(transaction, lease, windowId, events, now));
+  }
+
+  close(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+    return this.#fenced(lease, async (transaction, now) => {
+      const recorded = await add(transaction, lease, windowId, events, now);
+      await transaction.updateTable('windows').set({ live: 0 }).where('id', '=', windowId).execute();
+      return recorded;
+    });
+  }
+
+  async lease(environment: string): Promise<Lease | undefined> {
+    const row = await this.#db
+      .selectFrom('leases')
+      .selectAll()
+      .where('environment', '=', environment)
+      .executeTakeFirst();
+    return row && asLease(row);
+  }
+
+  async take(environment: string, owner: Owner, instead?: number): Promise<{ taken: Lease } | { held: Lease }> {
+    for (;;) {
+      const now = await this.now();
+      const values = { owner: JSON.stringify(owner), renewed_at: now, expires_at: now + LEASE_MS };
+      // one statement, so that of two takers exactly one gets a row back
+      const row = await this.#db
+        .insertInto('leases')
+        .values({ environment, token: 1, ...values })
+        .onConflict((conflict) =>
+          conflict
+            .column('environment')
+            .doUpdateSet((is) => ({ token: is('leases.token', '+', 1), ...values }))
+            .where((is) =>
+              is.or([
+                is('leases.owner', 'is', null),
+                is('leases.expires_at', '<=', now),
+                ...(instead === undefined ? [] : [is('leases.token', '=', instead)]),
+              ]),
+            ),
+        )
+        .returningAll()
+        .executeTakeFirst();
+      const taken = row && asLease(row);
+      if (taken) return { taken };
+      const held = await this.lease(environment);
+      if (held) return { held };
+      // given back between the two statements: try again
+    }
+  }
+
+  async renew(lease: Lease): Promise<Lease> {
+    const now = await this.now();
+    const row = await this.#db
+      .updateTable('leases')
+      .set({ renewed_at: now, expires_at: now + LEASE_MS })
+      .where('environment', '=', lease.environment)
+      .where('token', '=', lease.token)
+      .where('owner', 'is not', null)
+      .returningAll()
+      .executeTakeFirst();
+    const renewed = row && asLease(row);
+    if (!renewed) throw new StaleToken(lease.environment);
+    return renewed;
+  }
+
+  async release(lease: Lease): Promise<void> {
+    await this.#db
+      .updateTable('leases')
+      .set({ owner: null, expires_at: 0 })
+      .where('environment', '=', lease.environment)
+      .where('token', '=', lease.token)
+      .execute();
+  }
+
+  end(): Promise<void> {
+    return this.#db.destroy();
+  }
+
+  // Expiry alone does not fence: as long as nobody took it over, the newest token's events are still in order.
+  #fenced<T>(lease: Lease, work: (transaction: Transaction<Schema>, now: number) => Promise<T>): Promise<T> {
+    return this.#db.transaction().execute(async (transaction) => {
+      const held = await transaction
+        .selectFrom('leases')
+        .select('token')
+        .where('environment', '=', lease.environment)
+        .where('token', '=', lease.token)
+        .where('owner', 'is not', null)
+        .$if(this.#connection.rowLocks, (query) => query.forUpdate())
+        .executeTakeFirst();
+      if (!held) throw new StaleToken(lease.environment);
+      return work(transaction, await this.#connection.now(transaction));
+    });
+  }
+}
+
+async function add(
+  transaction: Transaction<Schema>,
+  lease: Lease,
+  windowId: string,
+  events: readonly JournalEvent[],
+  now: number,
+): Promise<Recorded[]> {
+  const window = await transaction
+    .selectFrom('windows')
+    .select((is) =>
+      is
+        .selectFrom('events')
+        .select((inner) => inner.fn.coalesce(inner.fn.max('seq'), inner.lit(0)).as('last'))
+        .where('window_id', '=', windowId)
+        .as('last'),
+    )
+    .where('id', '=', windowId)
+    .where('environment', '=', lease.environment)
+    .executeTakeFirst();
+  if (!window) throw new MaintError('E_NO_WINDOW', `${lease.environment} has no window ${windowId}`);
+  return write(transaction, lease, windowId, window.last ?? 0, events, now);
+}
+
+async function write(
+  transaction: Transaction<Schema>,
+  lease: Lease,
+  windowId: string,
+  last: number,
+  events: readonly JournalEvent[],
+  now: number,
+): Promise<Recorded[]> {
+  const at = new Date(now).toISOString();
+  const recorded = events.map((event, index) => ({ seq: last + 1 + index, at, token: lease.token, event }));
+  for (let from = 0; from < recorded.length; from += ROWS_PER_INSERT) {
+    const rows = recorded.slice(from, from + ROWS_PER_INSERT);
+    await transaction
+      .insertInto('events')
+      .values(rows.map(({ event, ...row }) => ({ ...row, window_id: windowId, body: JSON.stringify(event) })))
+      .execute();
+  }
+  return recorded;
+}
+
+/** undefined: given back. Postgres hands bigints out as text. */
+function asLease(row: LeasesTable): Lease | undefined {
+  if (row.owner === null) return undefined;
+  return {
+    environment: row.environment,
+    token: Number(row.token),
+    owner: JSON.parse(row.owner) as Owner,
+    renewedAt: Number(row.renewed_at),
+    expiresAt: Number(row.expires_at),
+  };
+}

@@ -1,0 +1,189 @@
+// The journal in one SQLite file. Rollback journal, not WAL: who only looks must leave no file behind (docs/adr/0002).
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { Kysely } from 'kysely';
+import type { Journal } from '../engine/journal.ts';
+import { KyselyJournal } from './journal.ts';
+import { isCurrent, migrate } from './migrate.ts';
+import type { Schema } from './schema.ts';
+import { nodeSqliteDialect } from './sqlite-dialect.ts';
+import { errcode, stateError } from './sqlite-errors.ts';
+
+/** "mnt1": tells our files from other programs' databases, where tables of ours have no business. */
+const APPLICATION_ID = 0x6d6e7431;
+/** Longer than any commit, far shorter than the lease: the wait blocks this process. */
+const BUSY_MS = 5_000;
+
+export interface SqliteOptions {
+  /** this release, recorded with the migrations that it makes */
+  version: string;
+  /** epoch milliseconds; tests bring their own */
+  clock?: () => number;
+}
+
+/** Opens the file for writing; makes it (0600), its folder (0700) and its tables where they are missing. */
+export async function openSqlite(path: string, options: SqliteOptions): Promise<Journal> {
+  const translate = (error: unknown) => stateError(path, error);
+  const clock = options.clock ?? Date.now;
+  const db = guarded(translate, () => {
+    create(path);
+    return connect(path);
+  });
+  return closedOnError(db, async () => {
+    const journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
+    const empty = guarded(translate, () => isEmpty(db, path));
+    if (empty) guarded(translate, () => db.exec(`PRAGMA application_id = ${APPLICATION_ID}`));
+    if (empty || !(await isCurrent(journal))) await migrate(journal, options.version, clock());
+    return asJournal(journal, path, clock);
+  });
+}
+
+/** Opens a file that is there, read only. undefined: nothing was written into it yet. */
+export async function lookSqlite(path: string, options: SqliteOptions): Promise<Journal | undefined> {
+  const translate = (error: unknown) => stateError(path, error);
+  const clock = options.clock ?? Date.now;
+  let db = guarded(translate, () => {
+    mustBeFile(path);
+    fs.accessSync(path, fs.constants.R_OK);
+    return look(path);
+  });
+  return closedOnError(db, async () => {
+    if (guarded(translate, () => isEmpty(db, path))) {
+      db.close();
+      return undefined;
+    }
+    let journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
+    if (!(await isCurrent(journal))) {
+      // of an older release, and looking must not change it
+      const memory = inMemory(db.serialize());
+      db.close();
+      db = memory;
+      journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
+      await migrate(journal, options.version, clock());
+    }
+    return asJournal(journal, path, clock);
+  });
+}
+
+function asJournal(db: Kysely<Schema>, path: string, clock: () => number): Journal {
+  return new KyselyJournal({ db, address: `sqlite ${path}`, shared: false, now: async () => clock(), rowLocks: false });
+}
+
+function connect(path: string): DatabaseSync {
+  const db = new DatabaseSync(path, { timeout: BUSY_MS });
+  try {
+    // PERSIST zeroes the journal's header, and FULL syncs that too: durable as it stands, and no name comes or goes.
+    db.exec('PRAGMA journal_mode = PERSIST; PRAGMA synchronous = FULL');
+    // macOS answers fsync from the drive's cache
+    if (process.platform === 'darwin') db.exec('PRAGMA fullfsync = 1');
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+const SQLITE_READONLY_ROLLBACK = 776;
+
+/** A read-only connection; after a crash in mid-commit, a copy in memory as it was before that commit. */
+function look(path: string): DatabaseSync {
+  for (let attempt = 1; ; attempt++) {
+    const db = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
+    try {
+      db.prepare('select count(*) from sqlite_master').get();
+      return db;
+    } catch (error) {
+      db.close();
+      if (errcode(error) !== SQLITE_READONLY_ROLLBACK || attempt === 10) throw error;
+    }
+    const bytes = rolledBack(path);
+    if (bytes) return inMemory(bytes);
+  }
+}
+
+/** The half-written commit undone in a copy outside; undefined: somebody changed the original meanwhile. */
+function rolledBack(path: string): Uint8Array | undefined {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'maint-look-'));
+  try {
+    const copy = join(folder, 'state.db');
+    const before = stamp(path);
+    fs.copyFileSync(path, copy);
+    if (fs.existsSync(`${path}-journal`)) fs.copyFileSync(`${path}-journal`, `${copy}-journal`);
+    if (stamp(path) !== before) return undefined;
+    const db = new DatabaseSync(copy);
+    try {
+      db.prepare('select count(*) from sqlite_master').get();
+      return db.serialize();
+    } finally {
+      db.close();
+    }
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+function stamp(path: string): string {
+  return [path, `${path}-journal`]
+    .map((name) => fs.statSync(name, { bigint: true, throwIfNoEntry: false }))
+    .map((stat) => stat && `${stat.ino} ${stat.size} ${stat.mtimeNs}`)
+    .join();
+}
+
+function inMemory(bytes: Uint8Array): DatabaseSync {
+  const db = new DatabaseSync(':memory:');
+  db.deserialize(bytes);
+  return db;
+}
+
+/** Whether there is no table yet. Throws where there are tables of somebody else. */
+function isEmpty(db: DatabaseSync, path: string): boolean {
+  // one statement: another first run may be between the two
+  const seen = db
+    .prepare('select application_id as id, (select count(*) from sqlite_master) as tables from pragma_application_id')
+    .get() as { id: number; tables: number };
+  if (seen.id !== APPLICATION_ID && (seen.id !== 0 || seen.tables > 0)) {
+    throw stateError(path, 'a SQLite database of another program');
+  }
+  return seen.tables === 0;
+}
+
+// Never opens a file that is there: closing it would drop the locks that SQLite holds on it in this process.
+function create(path: string): void {
+  if (!fs.existsSync(path)) {
+    fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    try {
+      fs.closeSync(fs.openSync(path, 'wx', 0o600));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+  const mode = mustBeFile(path);
+  fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK);
+  fs.accessSync(dirname(path), fs.constants.W_OK | fs.constants.X_OK);
+  if (process.platform !== 'win32' && mode & 0o077) fs.chmodSync(path, 0o600);
+}
+
+function mustBeFile(path: string): number {
+  const stat = fs.statSync(path);
+  if (!stat.isFile()) throw stateError(path, stat.isDirectory() ? 'a folder' : 'not a regular file');
+  return stat.mode;
+}
+
+function guarded<T>(translate: (error: unknown) => Error, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+async function closedOnError<T>(db: DatabaseSync, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (db.isOpen) db.close();
+    throw error;
+  }
+}
