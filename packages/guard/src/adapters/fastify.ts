@@ -1,0 +1,54 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Admit } from './exchange.ts';
+
+interface FastifyRequestLike {
+  readonly raw: IncomingMessage;
+  readonly originalUrl?: string;
+}
+
+interface FastifyReplyLike {
+  readonly raw: ServerResponse;
+  code(status: number): unknown;
+  headers(values: Record<string, string>): unknown;
+  header(name: string, value: string): unknown;
+  send(payload: string): unknown;
+}
+
+type OnRequest = (request: FastifyRequestLike, reply: FastifyReplyLike, done: () => void) => void;
+
+interface FastifyLike {
+  addHook(name: 'onRequest', hook: OnRequest): unknown;
+}
+
+/** A plugin for Fastify 4 and 5: `await app.register(guard.fastify)`, before the routes and before other hooks. */
+export type FastifyPlugin = (instance: FastifyLike, options: unknown, done: () => void) => void;
+
+export function fastifyPlugin(admit: Admit): FastifyPlugin {
+  function plugin(instance: FastifyLike, _options: unknown, done: () => void): void {
+    instance.addHook('onRequest', (request, reply, next) => {
+      const { method = '', url = '', headers } = request.raw;
+      // `rewriteUrl` changes raw.url: the client's target and the routed one are both looked at.
+      const { answer, leave, readOnlyHeader } = admit({
+        method,
+        url: request.originalUrl ?? url,
+        routedUrl: url,
+        headers,
+      });
+      if (answer) {
+        reply.code(answer.status);
+        reply.headers(answer.headers);
+        reply.send(answer.body);
+        return;
+      }
+      if (leave) reply.raw.once('close', leave);
+      if (readOnlyHeader !== null) reply.header('Read-Only', readOnlyHeader);
+      next();
+    });
+    done();
+  }
+  // Without it Fastify would keep the hook to the plugin's own scope, and guard nothing.
+  return Object.assign(plugin, {
+    [Symbol.for('skip-override')]: true,
+    [Symbol.for('fastify.display-name')]: '@maint/guard',
+  });
+}

@@ -1,0 +1,116 @@
+// The decision: a pure function of what is known, what is asked and the time.
+import { holding, isHeld, lastHolder, type State } from './state.ts';
+import { judge, type Rules, type WriteRequest, writes } from './surfaces.ts';
+
+/** Why a write is refused, for whoever has to tell it to a person or a program. */
+export interface Refusal {
+  readonly code: 'read_only';
+  readonly message: string;
+  readonly window: string | null;
+  /** The latest planned end of all who hold. */
+  readonly until: string | null;
+  /** True past `until`, while writes are still refused. */
+  readonly overdue: boolean;
+  /** Whole seconds, jitter included. */
+  readonly retryAfter: number;
+  readonly contact: string | null;
+  readonly statusPage: string | null;
+}
+
+export interface HttpRefusal extends Refusal {
+  readonly status: 503 | 423;
+  readonly headers: Readonly<Record<string, string>>;
+  /** An RFC 9457 problem. */
+  readonly body: string;
+  /** The surface's name, or `unnamed`. */
+  readonly surface: string;
+}
+
+export type Decision =
+  | { readonly action: 'pass'; readonly write: boolean; readonly readOnlyHeader: string | null }
+  | { readonly action: 'refuse'; readonly refusal: HttpRefusal };
+
+/** Where no end is known, or it has passed: short, and constant, for clients that came at different times stay apart. */
+export const SHORT_RETRY_SECONDS = 30;
+export const PROBLEM_TYPE = 'urn:problem-type:maint:read_only';
+
+const PASS_READ: Decision = Object.freeze({ action: 'pass', write: false, readOnlyHeader: null });
+const PASS_WRITE: Decision = Object.freeze({ action: 'pass', write: true, readOnlyHeader: null });
+
+export interface DecideOptions {
+  readonly rules: Rules;
+  readonly status: 503 | 423;
+  /** 0 up to, not including, 1. */
+  readonly random: () => number;
+}
+
+/** Lets a request through or refuses it. Does no I/O and keeps nothing. */
+export function decide(state: State, request: WriteRequest, now: number, options: DecideOptions): Decision {
+  if (!isHeld(state, now)) return writes(options.rules, request) ? PASS_WRITE : PASS_READ;
+  const verdict = judge(options.rules, request);
+  if (!verdict.write) return { action: 'pass', write: false, readOnlyHeader: state.known ? state.header : null };
+  const refusal = refusalOf(state, now, options.random);
+  const status = verdict.surface?.status ?? options.status;
+  const body = JSON.stringify({
+    type: PROBLEM_TYPE,
+    title: 'Read-only for maintenance',
+    status,
+    detail: refusal.message,
+    ...plainRefusal(refusal),
+  });
+  const headers = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'Cache-Control': 'no-store',
+    'Retry-After': String(refusal.retryAfter),
+    ...(state.known ? { 'Read-Only': state.header } : {}),
+  };
+  return {
+    action: 'refuse',
+    refusal: { ...refusal, status, headers, body, surface: verdict.surface?.name ?? 'unnamed' },
+  };
+}
+
+/** What a refusal says now. */
+export function refusalOf(state: State, now: number, random: () => number): Refusal {
+  const last = lastHolder(holding(state, now));
+  const left = last?.untilMs == null ? null : last.untilMs - now;
+  const overdue = left !== null && left <= 0;
+  return {
+    code: 'read_only',
+    message: messageOf(state, last?.until ?? null, last?.reason ?? null, overdue),
+    window: last?.window ?? null,
+    until: last?.until ?? null,
+    overdue,
+    retryAfter: left === null || overdue ? SHORT_RETRY_SECONDS : Math.ceil(left / 1000) + jitter(left, random),
+    contact: last?.contact ?? null,
+    statusPage: last?.statusPage ?? null,
+  };
+}
+
+/** The refusal in the words of the wire: snake_case, what is not known left out. */
+export function plainRefusal(refusal: Refusal): Record<string, string | number | boolean> {
+  return {
+    code: refusal.code,
+    ...(refusal.window === null ? {} : { window: refusal.window }),
+    ...(refusal.until === null ? {} : { until: refusal.until }),
+    ...(refusal.overdue ? { overdue: true } : {}),
+    retry_after: refusal.retryAfter,
+    ...(refusal.contact === null ? {} : { contact: refusal.contact }),
+    ...(refusal.statusPage === null ? {} : { status_page: refusal.statusPage }),
+  };
+}
+
+/** `until` is one moment for all clients: a tenth of what is left, at least 5 s and at most 60 s, spreads them after it. */
+function jitter(leftMs: number, random: () => number): number {
+  const spread = Math.min(60, Math.max(5, Math.floor(leftMs / 10_000)));
+  return Math.floor(random() * (spread + 1));
+}
+
+function messageOf(state: State, until: string | null, reason: string | null, overdue: boolean): string {
+  if (!state.known) return 'Writes are refused because the maintenance flag cannot be read. Reads work.';
+  const why = reason === null ? '' : ` (${reason})`;
+  if (until === null) return `Writes are refused for maintenance${why}. Reads work.`;
+  if (overdue) return `Writes are still refused: the maintenance planned until ${until} is not over${why}. Reads work.`;
+  return `Writes are refused for maintenance until ${until}${why}. Reads work.`;
+}

@@ -1,0 +1,14 @@
+export type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
+export type { Middleware } from './adapters/express.ts';
+export type { FastifyPlugin } from './adapters/fastify.ts';
+export type { HttpListener } from './adapters/http.ts';
+export { isSkipped, type JobSkipped, ReadOnlyError, type ToolRefused } from './calls.ts';
+export type { GuardCounts } from './counts.ts';
+export type { Decision, HttpRefusal, Refusal } from './decide.ts';
+export { type CallOptions, createGuard, type Guard, type GuardOptions } from './guard.ts';
+export type { GuardLog, Ready } from './keeper.ts';
+export { type FileSourceOptions, fileSource } from './sources/file.ts';
+export { type RedisClient, type RedisSourceOptions, redisSource } from './sources/redis.ts';
+export type { FlagSink, FlagSource } from './sources/source.ts';
+export type { Surface, WriteRequest } from './surfaces.ts';
+export type { MaintenanceDocument } from './well-known.ts';
