@@ -1,0 +1,242 @@
+import { posix } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { compileSurfaces, judge } from '../../../packages/guard/src/surfaces.ts';
+
+const rules = compileSurfaces(
+  {
+    version: 1,
+    surfaces: [
+      { name: 'run', kind: 'http', match: { methods: ['GET'], path: '/jobs/:id/run' }, disposition: 'refuse' },
+      { name: 'admin', kind: 'http', match: { methods: ['GET', 'POST'], path: '/admin/*' } },
+      { name: 'café', kind: 'http', match: { methods: ['GET'], path: '/café/order' } },
+      { name: 'search', kind: 'http', match: { methods: ['POST'], path: '/search' }, disposition: 'pass' },
+      { name: 'embed', kind: 'http', match: { methods: ['POST'], path: '/models/:id/Embed' }, disposition: 'pass' },
+      { name: 'send_mail', kind: 'tool' },
+    ],
+  },
+  ['/healthz'],
+);
+
+function write(method: string, url: string, headers: Record<string, string> = {}): boolean {
+  return judge(rules, { method, url, headers }).write;
+}
+
+test('what no surface names: safe methods pass, all others are writes', () => {
+  for (const method of ['GET', 'HEAD', 'OPTIONS', 'TRACE']) expect(write(method, '/items')).toBe(false);
+  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'QUERY', 'get', ''])
+    expect(write(method, '/items')).toBe(true);
+});
+
+describe('a GET that writes is refused however it is spelled', () => {
+  test.each([
+    '/jobs/7/run',
+    '/jobs/7/run/',
+    '/jobs/7/run?x=/a',
+    '//jobs/7/run',
+    '/jobs//7/run',
+    '/jobs/./7/run',
+    '/x/../jobs/7/run',
+    '/x/%2e%2e/jobs/7/run',
+    '/x/%252e%252e/jobs/7/run',
+    '/jobs%2f7%2Frun',
+    '/jobs\\7\\run',
+    '/jobs%5c7/run',
+    '/JOBS/7/Run',
+    '/jobs/7/%72un',
+    '/jobs/7/run;v=1',
+    '/jobs;a/7;b/run',
+    '/jobs/7/run%3bv=1',
+    '/jobs/x%2fy/run',
+    '/x/%2e%2e/jobs/a%2fb/run',
+    '/x/..;/jobs/7/run',
+    '/jobs/7/run.',
+    '/jobs/7/run%20',
+    '/jobs/7/run%00.txt',
+    '/jobs/7/run#x',
+    '/jobs/7/run%3fx',
+    '/public#/../jobs/7/run',
+    'http://host/jobs/7/run',
+    '//host/jobs/7/run',
+    '/\\host/jobs/7/run',
+    '/jobs%c0%af7/run',
+    '/admin',
+    '/admin/',
+    '/admin/a/b/c',
+    '/ADMIN/%2e',
+    '/caf%C3%A9/order',
+    '/caf\xc3\xa9/order',
+    '/CAF%C3%89/order',
+  ])('%s', (url) => {
+    expect(write('GET', url)).toBe(true);
+    expect(write('HEAD', url)).toBe(true);
+  });
+});
+
+test.each([
+  '/jobs/7',
+  '/jobs/7/runs',
+  '/jobs/7/8/run',
+  '/administration',
+  '/a%20b',
+  '/files/c%2B%2B',
+  '/x;y=1',
+  '/healthz',
+])('a read stays a read: %s', (url) => {
+  expect(write('GET', url)).toBe(false);
+});
+
+test('a path that can be read in too many ways is no read', () => {
+  expect(write('GET', `/${'%252f;a\\..%2e/'.repeat(60)}`)).toBe(true);
+});
+
+test('what passes does so to the letter', () => {
+  expect(write('POST', '/search')).toBe(false);
+  expect(write('POST', '/search?q=a/../b')).toBe(false);
+  expect(write('POST', '/models/m-1/Embed')).toBe(false);
+  for (const url of [
+    '/search/',
+    '/Search',
+    '//search',
+    '/search;a',
+    '/search%20',
+    '/search.',
+    '/%73earch',
+    '/search/../items',
+  ]) {
+    expect(write('POST', url)).toBe(true);
+  }
+  expect(write('POST', '/models/m-1/embed')).toBe(true);
+  expect(write('PUT', '/search')).toBe(true);
+});
+
+test('a method in a header or in the query is looked at too', () => {
+  expect(write('GET', '/items', { 'x-http-method-override': 'delete' })).toBe(true);
+  expect(write('GET', '/items?_method=PUT')).toBe(true);
+  expect(write('POST', '/search', { 'x-http-method-override': 'GET' })).toBe(true);
+  expect(write('POST', '/items', { 'x-http-method-override': 'GET' })).toBe(true);
+  expect(write('GET', '/healthz', { 'x-method-override': 'POST' })).toBe(true);
+});
+
+test('a target that the framework rewrote is looked at beside the one that came', () => {
+  expect(judge(rules, { method: 'GET', url: '/v1/start', routedUrl: '/jobs/7/run' }).surface?.name).toBe('run');
+  expect(judge(rules, { method: 'POST', url: '/search', routedUrl: '/items' }).write).toBe(true);
+});
+
+test('optional parts in the middle and at the end', () => {
+  const own = compileSurfaces([{ name: 'a', match: { methods: ['GET'], path: '/a/:x?/b/:y?' } }], []);
+  const hit = (url: string) => judge(own, { method: 'GET', url }).write;
+  expect(['/a/b', '/a/1/b', '/a/b/2', '/a/1/b/2', '/a/b/b', '/a', '/a/1/c'].map(hit)).toEqual([
+    true,
+    true,
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
+});
+
+test.each([
+  [{ surfaces: 'x' }, 'surfaces: a list'],
+  [[7], 'surfaces[0]'],
+  [[{ match: { path: '/' } }], 'surfaces[0].name'],
+  [[{ name: 'a' }], 'surfaces[0].match (a)'],
+  [[{ name: 'a', match: { path: 'items' } }], 'begins with /'],
+  [[{ name: 'a', match: { path: '/i*/x' } }], 'i* in /i*/x'],
+  [[{ name: 'a', match: { path: '/*/x' } }], '* stands only at the end'],
+  [[{ name: 'a', match: { path: '/a/../b' } }], '.. in /a/../b'],
+  [[{ name: 'a', match: { path: '/a', methods: 'POST' } }], 'methods (a)'],
+  [[{ name: 'a', match: { path: '/a' }, status: 500 }], '500, allowed are 503 and 423'],
+  [[{ name: 'a', match: { path: '/a/*' }, disposition: 'pass' }], 'what passes is exact'],
+])('a surface that cannot be understood is an error at the start: %j', (input, message) => {
+  expect(() => compileSurfaces(input, [])).toThrow(message);
+});
+
+// ---- The property. Servers as they are, written without looking at the guard: each is one way to arrive at a path.
+const SERVERS: Record<string, (path: string) => string> = {
+  nothing: (path) => path,
+  whatwg: (path) => (URL.canParse(path, 'http://h') ? new URL(path, 'http://h').pathname : path),
+  nginx: (path) => posix.normalize(tryDecode(path)),
+  decodes: tryDecode,
+  normalises: (path) => posix.normalize(path),
+  unreserved: (path) => path.replace(/%(2e|2d|5f|7e|[46][1-9a-f]|[57][0-9a]|3[0-9])/gi, (x) => tryDecode(x)),
+  tomcat: (path) => posix.normalize(tryDecode(path.replace(/;[^/]*/g, ''))),
+  windows: (path) => path.replace(/\\/g, '/'),
+  merges: (path) => path.replace(/\/+/g, '/'),
+  trims: (path) => path.replace(/[. ]+$/, ''),
+};
+
+function tryDecode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** As Express routes: case ignored, one slash at the end allowed. */
+const ROUTE = /^\/jobs\/[^/]+\/run\/?$/i;
+
+const piece = fc.constantFrom(
+  ...[
+    '/',
+    '//',
+    '/./',
+    '/../',
+    '/x/../',
+    '%2e',
+    '%2e%2e',
+    '..',
+    '.',
+    '%2f',
+    '%2F',
+    '%5c',
+    '\\',
+    ';',
+    ';v=1',
+    '..;',
+    '%3b',
+    '%25',
+    '%252e',
+    '%252f',
+  ],
+  ...['%00', '?', '#', '%3f', '%20', ' ', 'jobs', 'JOBS', 'j%6fbs', '7', 'run', 'r%75n', 'Run', 'search', 'x', 'items'],
+);
+
+const mutated = fc
+  .tuple(fc.constantFrom('/jobs/7/run', '/search', '/items'), fc.array(fc.tuple(fc.nat(30), piece), { maxLength: 5 }))
+  .map(([start, edits]) => {
+    let path = start;
+    for (const [at, text] of edits)
+      path = path.slice(0, at % (path.length + 1)) + text + path.slice(at % (path.length + 1));
+    return path.startsWith('/') ? path : `/${path}`;
+  });
+const built = fc.array(piece, { minLength: 1, maxLength: 8 }).map((pieces) => `/${pieces.join('')}`);
+const chain = fc.array(fc.constantFrom(...Object.values(SERVERS)), { minLength: 1, maxLength: 3 });
+
+test('no chain of servers reads a path as a refused surface that the guard lets through', () => {
+  let reached = 0;
+  fc.assert(
+    fc.property(fc.oneof(mutated, built), chain, (path, servers) => {
+      const routed = servers.reduce((seen, server) => server(seen), path.split('?')[0] as string);
+      if (!ROUTE.test(routed)) return;
+      reached += 1;
+      expect({ path, routed, write: write('GET', path) }).toEqual({ path, routed, write: true });
+    }),
+    { numRuns: 20_000 },
+  );
+  // The property would hold for nothing if hardly a path arrived.
+  expect(reached).toBeGreaterThan(500);
+});
+
+test('what passes is read as itself by every chain of servers', () => {
+  fc.assert(
+    fc.property(fc.oneof(mutated, built), chain, (path, servers) => {
+      if (write('POST', path)) return;
+      const raw = path.split('?')[0] as string;
+      expect(servers.reduce((seen, server) => server(seen), raw)).toBe('/search');
+    }),
+    { numRuns: 5_000 },
+  );
+});
