@@ -1,0 +1,136 @@
+// The frame of the two files: everything but the plugins' own params. The JSON Schema that editors use is made from it.
+import { z } from 'zod';
+import { duration } from '../engine/secret.ts';
+
+/** A step's id: what --only, --skip and `environments:` name. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$/;
+const NAME_WORDS = 'letters, digits, - _ and ., at most 60, beginning with a letter or digit';
+
+const name = (description: string) => z.string().regex(NAME, NAME_WORDS).meta({ description });
+const words = (description: string) => z.string().trim().min(1).max(2000).meta({ description });
+const version = z.literal(1).meta({ description: 'the version of this file’s format: 1' });
+const contact = words('who to ask, in every notice and in the flag: a channel, an address, a person');
+const statusPage = z
+  .string()
+  .regex(/^https?:\/\/[^\s/]|\$\{/, 'an address like https://status.example.com, or "${VAR}"')
+  .meta({ description: 'the public status page: told to whoever is refused' });
+const rollbackPlan = words('where it is written what to do when the maintenance goes wrong');
+
+export const StepFrame = z.strictObject({
+  id: name('how the step is named; default: the family of its plugin').optional(),
+  uses: z.string().min(1).meta({ description: 'the plugin: family/backend' }),
+  with: z.record(z.string(), z.unknown()).meta({ description: 'the plugin’s params' }).optional(),
+  deadline: duration()
+    .meta({ description: 'how long the step may take, each direction by itself; default 30s (no-writes: 60s)' })
+    .optional(),
+  release: z
+    .enum(['reopen', 'after-soak', 'after-backfill'])
+    .meta({ description: 'when the end gives the thing back; default: by the role of the plugin' })
+    .optional(),
+  on_failure: z
+    .enum(['undo', 'hold', 'continue'])
+    .meta({ description: 'what a failure at start means; default: by the role of the plugin' })
+    .optional(),
+  on_bad: z
+    .enum(['hold', 'refreeze', 'continue'])
+    .meta({ description: 'checks of the soak: what a bad soak means; default hold' })
+    .optional(),
+  pace: z
+    .string()
+    .regex(/^[1-9]\d{0,5}\/min$/, 'changes per minute, like 20/min')
+    .meta({ description: 'how fast the end gives things back, like 20/min' })
+    .optional(),
+  skip: words('the reason for which this step is not done').optional(),
+});
+export type StepFrame = z.infer<typeof StepFrame>;
+
+export const ParallelFrame = z.strictObject({
+  parallel: z.array(z.unknown()).min(1).meta({ description: 'steps that go at once; one level' }),
+});
+
+export const StepOverride = z.strictObject({
+  with: z
+    .record(z.string(), z.unknown())
+    .meta({ description: 'each key takes the place of the step’s own key, whole' })
+    .optional(),
+  skip: words('the reason for which this step is not done in this environment').optional(),
+});
+
+export const EnvironmentFrame = z.strictObject({
+  contact: contact.optional(),
+  status_page: statusPage.optional(),
+  rollback_plan: rollbackPlan.optional(),
+  steps: z.record(z.string(), StepOverride).meta({ description: 'by step id' }).optional(),
+});
+
+export const RunbookFrame = z.strictObject({
+  version,
+  name: words('a name for people; default: the name of the file').optional(),
+  environment: name('what becomes read-only; typed at the prompt before the first write'),
+  budget: duration()
+    .meta({ description: 'how long the start should take at most; a countdown; default 60s' })
+    .optional(),
+  soak: duration()
+    .meta({ description: 'how long reads and writes are watched before the window is closed; default 5m' })
+    .optional(),
+  on_expiry: z
+    .enum(['hold', 'open'])
+    .meta({ description: 'what the guard does past the end of the window when nobody ended it; default hold' })
+    .optional(),
+  contact,
+  status_page: statusPage.optional(),
+  rollback_plan: rollbackPlan.optional(),
+  surfaces: z
+    .string()
+    .min(1)
+    .meta({ description: 'the file that names every way to write; relative to this file' })
+    .optional(),
+  steps: z.array(z.unknown()).min(1).meta({ description: 'in this order at start; the order of the end is derived' }),
+  environments: z
+    .record(z.string(), z.unknown())
+    .meta({ description: 'what differs elsewhere, by environment' })
+    .optional(),
+});
+
+const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD', 'OPTIONS'] as const;
+const method = z.enum(METHODS);
+
+export const SurfaceFrame = z.strictObject({
+  name: name('how the surface is named in reports'),
+  kind: z.literal('http').meta({ description: 'the kind of surface' }),
+  match: z.strictObject({
+    methods: z.array(method).min(1).meta({ description: 'HTTP methods in capitals' }),
+    path: z
+      .string()
+      .regex(/^\/\S*$/, 'a path that begins with /')
+      .meta({ description: 'whole segments, :param, :param?, a final *' }),
+  }),
+  disposition: z.literal('refuse').meta({ description: 'what happens to a write while the window is open' }),
+  status: z
+    .union([z.literal(503), z.literal(423)])
+    .meta({ description: 'what a refused write is answered with; default 503' })
+    .optional(),
+  canary: z
+    .strictObject({
+      method,
+      path: z.string().regex(/^\/\S*$/, 'a path that begins with /'),
+      body: z.unknown().optional(),
+      headers: z.record(z.string(), z.string()).optional(),
+    })
+    .meta({
+      description: 'a request that must be refused; without a guard it must fail validation, so that it never writes',
+    })
+    .optional(),
+});
+
+export type SurfaceFrame = z.infer<typeof SurfaceFrame>;
+
+export const SurfacesFrame = z.strictObject({
+  version,
+  surfaces: z.array(z.unknown()).min(1).meta({ description: 'every way to write' }),
+});
+
+export function isName(text: string): boolean {
+  return NAME.test(text);
+}
+export { NAME_WORDS };

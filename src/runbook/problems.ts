@@ -1,0 +1,169 @@
+// What is wrong with a file: every problem has a place, and all of them are told at once.
+import { MaintError } from '../errors/catalogue.ts';
+
+export type ProblemCode =
+  | 'syntax'
+  | 'too_large'
+  | 'no_text'
+  | 'empty'
+  | 'several_documents'
+  | 'duplicate_key'
+  | 'alias'
+  | 'missing'
+  | 'unknown_key'
+  | 'unknown_plugin'
+  | 'unknown_step'
+  | 'wrong_type'
+  | 'wrong_value'
+  | 'wrong_format'
+  | 'out_of_range'
+  | 'not_yet'
+  | 'duplicate_id'
+  | 'variable'
+  | 'literal_secret'
+  | 'misplaced'
+  | 'wall_order'
+  | 'no_file'
+  | 'invalid';
+
+export interface Problem {
+  file: string;
+  /** from 1 */
+  line: number;
+  /** from 1 */
+  column: number;
+  /** "steps[1].with.url"; empty: the file itself */
+  path: string;
+  code: ProblemCode;
+  message: string;
+  found?: string | undefined;
+  allowed?: string | undefined;
+  nearest?: string | undefined;
+}
+
+/** More than this nobody reads, and a hostile file must not cost minutes. */
+const MOST_KEPT = 1000;
+const MOST_SHOWN = 100;
+
+/** E_RUNBOOK with its problems as data, for `--json`. */
+export class RunbookError extends MaintError {
+  readonly problems: readonly Problem[];
+  constructor(file: string, problems: readonly Problem[], next: readonly string[] = []) {
+    const details = problems.slice(0, MOST_SHOWN).map(problemText);
+    if (problems.length > MOST_SHOWN) {
+      const more = problems.length >= MOST_KEPT ? 'at least ' : '';
+      details.push(`… and ${more}${problems.length - MOST_SHOWN} more`);
+    }
+    super('E_RUNBOOK', `${file} has ${problems.length === 1 ? '1 problem' : `${problems.length} problems`}.`, {
+      details,
+      next,
+    });
+    this.problems = problems;
+  }
+}
+
+/** `file:line:col  steps[1].with.url  message  found …  allowed …  did you mean …?` */
+export function problemText(problem: Problem): string {
+  const parts = [`${problem.file}:${problem.line}:${problem.column}`];
+  if (problem.path) parts.push(problem.path);
+  parts.push(problem.message);
+  if (problem.found !== undefined) parts.push(`found ${problem.found}`);
+  if (problem.allowed !== undefined) parts.push(`allowed ${problem.allowed}`);
+  if (problem.nearest !== undefined) parts.push(`did you mean ${problem.nearest}?`);
+  return parts.join('  ');
+}
+
+/** Collects problems of one or more files, in the order of their places. */
+export class Problems {
+  readonly list: Problem[] = [];
+  add(problem: Problem): void {
+    if (this.list.length >= MOST_KEPT) return;
+    const { path, line, column, message, file } = problem;
+    const known = this.list.some(
+      (p) => p.line === line && p.column === column && p.path === path && p.message === message && p.file === file,
+    );
+    if (!known) this.list.push(problem);
+  }
+  get full(): boolean {
+    return this.list.length >= MOST_KEPT;
+  }
+  /** Throws RunbookError unless there is none. */
+  orThrow(file: string, next: readonly string[] = []): void {
+    if (this.list.length === 0) return;
+    const order = [...new Set(this.list.map((p) => p.file))];
+    this.list.sort((a, b) => order.indexOf(a.file) - order.indexOf(b.file) || a.line - b.line || a.column - b.column);
+    throw new RunbookError(file, this.list, next);
+  }
+}
+
+const LONGEST_SHOWN = 80;
+
+/** A value in words: text in quotes, lists and maps by their kind. Literal passwords of addresses are never shown. */
+export function shown(value: unknown, source?: string): string {
+  if (value === null || value === undefined) return 'nothing';
+  if (typeof value === 'string') return quoted(value);
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
+  if (typeof value === 'object') return Object.keys(value).length === 0 ? 'an empty map' : 'a map';
+  return cut(source ?? String(value));
+}
+
+export function quoted(text: string): string {
+  return JSON.stringify(cut(withoutPassword(text)));
+}
+
+function cut(text: string): string {
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+}
+
+/** `postgres://app:***@db/app`; what comes from a variable stays readable. */
+export function withoutPassword(text: string): string {
+  return text
+    .replace(/(:\/\/[^/?#\s:@]*:)([^/?#\s]*)(?=@)/g, (all, before: string, password: string) =>
+      /^\$\{\w+\}$/.test(password) ? all : `${before}***`,
+    )
+    .replace(
+      /([?&](?:password|sslpassword|token|api_?key|secret)=)([^&#\s]*)/gi,
+      (all, before: string, value: string) => (/^\$\{\w+\}$/.test(value) ? all : `${before}***`),
+    );
+}
+
+const LONGEST_COMPARED = 64;
+
+/** The candidate with the smallest edit distance, if it is small enough to be what was meant. */
+export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  if (name.length > LONGEST_COMPARED) return undefined;
+  const wanted = name.toLowerCase();
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  for (const candidate of candidates) {
+    if (candidate.length > LONGEST_COMPARED) continue;
+    const lower = candidate.toLowerCase();
+    let distance = editDistance(wanted, lower);
+    // somebody who writes "redis" means one of the plugins that end so
+    if (distance > 0 && lower.split('/').includes(wanted)) distance = 1;
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Optimal string alignment: insertions, deletions, replacements and swapped neighbours count one. */
+export function editDistance(a: string, b: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      let least = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        least = Math.min(least, beforeLast[j - 2]! + 1);
+      row.push(least);
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return last[b.length]!;
+}
