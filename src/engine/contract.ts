@@ -99,6 +99,17 @@ export interface Change<S> {
   to: Is<S>;
 }
 
+/** One reason for which the system is read-only, as the flag shows it. `id` is a window's id, and the resource's. */
+export interface Holder {
+  id: string;
+  environment: string;
+  since: string;
+  until: string;
+  reason: string;
+  /** as a State of the resource, for removing an orphan */
+  state: Record<string, unknown>;
+}
+
 export interface NoteContext<P, S> {
   params: P;
   phase: Phase;
@@ -147,6 +158,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
   /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
   write(io: Writer, params: P, changes: readonly Change<S>[], window: Window): Promise<Is<S>[]>;
+  /** everybody who holds the same wall, us included: another window of the environment refuses start, and end names who is left */
+  holders?(io: Reader, params: P): Promise<Holder[]>;
   /** what still runs, in words; [] = settled */
   inFlight?(io: Reader, params: P, phase: Phase): Promise<string[]>;
   /** pure: what a person wants to know ("7 to suspend", "1 kept (heartbeat.sh)", an incident's address) */
@@ -208,7 +221,6 @@ export interface CheckResult<E> {
 export interface Check<P = any, E = any> extends Plugin<P> {
   kind: 'check';
   on: readonly Moment[];
-  /** needs the walls up to mean anything at `open`; what a dry run cannot tell. Default true. */
   /** exactly what the prober may send, decided from the params and the surfaces alone */
   declares?(params: P, window: Window): readonly { method: string; url: string }[];
   /** `prober` is absent in a dry run, and where nothing was declared */

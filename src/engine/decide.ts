@@ -1,0 +1,89 @@
+// What one step has to do in one phase, from what was seen and what is ours. Pure: plan, dry run, rehearsal, start,
+// end, undo and resume all decide here, and nowhere else.
+import { type Change, type Is, LEAVE, type Phase, type Resource, type Step, Unknown, type Window } from './contract.ts';
+import type { StateJson } from './events.ts';
+import { isClosing, isHeld } from './roles.ts';
+import type { Owned } from './window.ts';
+
+export interface Decision {
+  changes: Change<any>[];
+  /** as before our first write, in a phase that does not hold it */
+  release: string[];
+  /** outcome unknown until now, and seen to be what was meant */
+  settled: { id: string; is: StateJson }[];
+  drift: { id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean }[];
+  unknown: { id: string; why: string; refused: boolean }[];
+  /** outcome unknown and still as before the write: it may yet arrive. Until when, by the intent's own time (RFC 3339). */
+  pending: { id: string; since: string; token: number }[];
+}
+
+/** Compares states without the fields that the server sets. */
+export function sameState(resource: Resource, a: Is<any>, b: Is<any>): boolean {
+  return view(resource, a) === view(resource, b);
+}
+
+function view(resource: Resource, state: Is<any>): string {
+  if (state === null) return 'null';
+  const computed = new Set<string>(resource.computed ?? []);
+  return canonical(Object.fromEntries(Object.entries(state).filter(([key]) => !computed.has(key))));
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value).filter(([, v]) => v !== undefined);
+    return `{${entries
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`)
+      .join(',')}}`;
+  }
+  return JSON.stringify(value);
+}
+
+export function decide(step: Step, phase: Phase, window: Window, mine: ReadonlyMap<string, Owned>, seen: ReadonlyMap<string, Is<any> | Unknown>): Decision {
+  const resource = step.plugin as Resource;
+  const held = isHeld(step, phase);
+  const letGo = isClosing(phase) && !held;
+  const decision: Decision = { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] };
+  const same = (a: Is<any>, b: Is<any>) => sameState(resource, a, b);
+  for (const id of new Set([...seen.keys(), ...mine.keys()])) {
+    const own = mine.get(id);
+    const now = seen.get(id) ?? null;
+    if (now instanceof Unknown) {
+      decision.unknown.push({ id, why: now.why, refused: now.refused });
+      continue;
+    }
+    const to = resource.desired({ phase, held, window, params: step.params, id, now, before: own?.before });
+    const wanted = to === LEAVE ? now : to;
+    if (same(now, wanted)) {
+      if (!own) continue;
+      const ours = same(now, own.after);
+      if (own.unknown && !ours && letGo && same(now, own.unknown.from)) {
+        // A write that may still arrive would undo the end after we have looked: it is ours until that is settled.
+        decision.pending.push({ id, since: own.unknown.at, token: own.unknown.token });
+        continue;
+      }
+      if (letGo && same(now, own.before)) {
+        if (!own.unknown && !ours && !same(own.after, own.before)) {
+          decision.drift.push({ id, ours: own.after, now, released: true, gone: now === null });
+        } else decision.release.push(id);
+      } else if (own.unknown && ours) decision.settled.push({ id, is: now });
+      continue;
+    }
+    if (own && !mineStill(own, now, same)) {
+      decision.drift.push({ id, ours: own.after, now, released: letGo, gone: now === null });
+      continue;
+    }
+    if (own?.unknown && !same(now, own.after) && same(now, own.unknown.from)) {
+      decision.pending.push({ id, since: own.unknown.at, token: own.unknown.token });
+    }
+    decision.changes.push({ id, from: now, to: wanted });
+  }
+  return decision;
+}
+
+/** Known outcome: as we left it. Unknown outcome: what equals `from` or `to` is ours. */
+function mineStill(own: Owned, now: Is<any>, same: (a: Is<any>, b: Is<any>) => boolean): boolean {
+  if (same(now, own.after)) return true;
+  return own.unknown !== undefined && same(now, own.unknown.from);
+}

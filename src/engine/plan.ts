@@ -1,0 +1,225 @@
+// What converge would do, with nothing written. Observing is real, deciding is the same function, writing is done to a
+// copy in memory: so the plan of an end, of a start and a whole rehearsal are one mechanism.
+import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
+import { type Decision, decide } from './decide.ts';
+import type { Clients } from './io.ts';
+import { endOrder, isClosing, isHeld, roleOf } from './roles.ts';
+import type { Owned, WindowState } from './window.ts';
+
+export type Seen = Map<string, Is<any> | Unknown>;
+/** By step id. A whole step that could not be seen is an Unknown. */
+export type World = Map<string, Seen | Unknown>;
+export type OwnedWorld = Map<string, Map<string, Owned>>;
+
+export interface PlannedChange {
+  id: string;
+  from: Is<any>;
+  to: Is<any>;
+}
+export interface PlannedStep {
+  id: string;
+  uses: string;
+  /** `flag/redis maint:read_only` without secrets */
+  address: string;
+  role: string;
+  kind: 'resource' | 'action' | 'check';
+  verdict: 'change' | 'in sync' | 'runs' | 'cannot tell' | 'skipped';
+  changes: PlannedChange[];
+  notes: string[];
+  unknown: { id: string; why: string; refused: boolean }[];
+  drift: Decision['drift'];
+  /** rights that are missing, in words */
+  missing: string[];
+  refusal?: { message: string; next?: string | undefined } | undefined;
+  skipped?: string | undefined;
+  group?: number | undefined;
+}
+export interface Plan {
+  phases: Phase[];
+  steps: PlannedStep[];
+  /** changes and actions */
+  changes: number;
+}
+
+export interface Looking {
+  steps: readonly Step[];
+  clients: Clients;
+  signal: AbortSignal;
+  now(): number;
+}
+
+/** How long one look may take: a plan must not hang on something that is down. */
+const LOOK_MS = 10_000;
+
+/** Sees everything once, side by side, without retries. */
+export async function look(looking: Looking, window: Window, owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>, wanted: (step: Step) => boolean = () => true): Promise<World> {
+  const world: World = new Map();
+  const steps = looking.steps.filter((step) => !step.skipped && step.plugin.kind === 'resource' && wanted(step));
+  const seen = await Promise.all(
+    steps.map(async (step): Promise<Seen | Unknown> => {
+      const known = new Map([...(owned.get(step.id) ?? [])].map(([id, own]) => [id, own.after]));
+      try {
+        const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
+        return await (step.plugin as Resource).observe(reader, step.params, window, known);
+      } catch (error) {
+        if (looking.signal.aborted || error instanceof Refusal) throw error;
+        return new Unknown(error instanceof Error ? error.message : String(error));
+      }
+    }),
+  );
+  for (const [at, step] of steps.entries()) world.set(step.id, seen[at]!);
+  return world;
+}
+
+/** One step to one phase, in memory: `seen` and `mine` become what they would be. */
+export function simulateStep(step: Step, phase: Phase, window: Window, mine: Map<string, Owned>, seen: Seen): Decision {
+  const all: Decision = { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] };
+  for (let turn = 0; ; turn++) {
+    const decision = decide(step, phase, window, mine, seen);
+    if (turn === 0) {
+      all.unknown = decision.unknown;
+      all.pending = decision.pending;
+    }
+    for (const { id, is } of decision.settled) mine.set(id, { before: mine.get(id)!.before, after: is });
+    for (const id of decision.release) mine.delete(id);
+    for (const drift of decision.drift) {
+      if (drift.released) mine.delete(drift.id);
+      if (!all.drift.some((one) => one.id === drift.id)) all.drift.push(drift);
+    }
+    all.release.push(...decision.release);
+    for (const { id } of decision.pending) if (!decision.changes.some((change) => change.id === id)) mine.delete(id);
+    if (decision.changes.length === 0) return all;
+    if (turn > 4) throw new Refusal(`${step.id} does not come to rest: ${decision.changes.map((change) => change.id).slice(0, 3).join(', ')} would change again and again`);
+    for (const { id, from, to } of decision.changes) {
+      const own = mine.get(id);
+      mine.set(id, { before: own ? own.before : from, after: to });
+      seen.set(id, to);
+      if (turn === 0) all.changes.push({ id, from, to });
+    }
+  }
+}
+
+export function copyOwned(owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>): OwnedWorld {
+  return new Map([...owned].map(([step, mine]) => [step, new Map(mine)]));
+}
+export function copyWorld(world: World): World {
+  return new Map([...world].map(([step, seen]) => [step, seen instanceof Unknown ? seen : new Map(seen)]));
+}
+
+/** The steps a phase acts on, in its order. */
+export function phaseSteps(steps: readonly Step[], phase: Phase, owned: OwnedWorld): Step[] {
+  const active = steps.filter((step) => !step.skipped);
+  if (!isClosing(phase)) return active;
+  return endOrder(active).filter((step) => {
+    if (step.plugin.kind !== 'resource') return step.plugin.kind === 'action';
+    if (isHeld(step, phase) && roleOf(step) !== 'notice') return false;
+    return (owned.get(step.id)?.size ?? 0) > 0;
+  });
+}
+
+/** The plan of going through `phases` one after the other. */
+export async function plan(looking: Looking, window: Window, state: WindowState | undefined, phases: readonly Phase[], options: { rights?: boolean; world?: World } = {}): Promise<Plan> {
+  const owned = copyOwned(state?.owned ?? new Map());
+  const world = options.world ? copyWorld(options.world) : await look(looking, window, owned, (step) => !isClosing(phases[0]!) || (owned.get(step.id)?.size ?? 0) > 0);
+  const planned = new Map<string, PlannedStep>();
+  const firstWall = looking.steps.find((step) => roleOf(step) === 'wall' && !step.skipped)?.id;
+  for (const phase of phases) {
+    // A notice says when writes worked again; what time that will be, a plan cannot know, and any time tells the same.
+    const at = isClosing(phase) && window.reopened === undefined ? { ...window, reopened: new Date(looking.now()).toISOString() } : window;
+    for (const step of phaseSteps(looking.steps, phase, owned)) {
+      const entry = planned.get(step.id) ?? blank(step);
+      planned.set(step.id, entry);
+      if (step.plugin.kind === 'action') {
+        const edges = { announced: [], open: ['open'], soaking: ['reopen'], closed: ['closed'], aborted: ['reopen', 'closed'] }[phase] as string[];
+        if (step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
+      } else if (step.plugin.kind === 'check') {
+        if (!step.plugin.on.includes('open')) continue;
+        entry.verdict = 'cannot tell';
+        entry.notes = [`cannot tell before ${firstWall ?? 'the window is open'}`];
+      } else planResource(entry, step, phase, at, owned, world);
+    }
+  }
+  if (options.rights !== false) await askRights(looking, planned);
+  const skipped = looking.steps.filter((step) => step.skipped).map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
+  const steps = [...planned.values(), ...skipped];
+  if (!isClosing(phases[0]!)) steps.sort((a, b) => index(looking.steps, a.id) - index(looking.steps, b.id));
+  return { phases: [...phases], steps, changes: steps.reduce((sum, step) => sum + (step.verdict === 'runs' ? 1 : step.changes.length), 0) };
+}
+
+function planResource(entry: PlannedStep, step: Step, phase: Phase, window: Window, owned: OwnedWorld, world: World): void {
+  const seen = world.get(step.id);
+  if (seen === undefined) return;
+  if (seen instanceof Unknown) {
+    entry.verdict = 'cannot tell';
+    entry.unknown = [{ id: '*', why: seen.why, refused: seen.refused }];
+    entry.notes = [seen.why];
+    return;
+  }
+  const resource = step.plugin as Resource;
+  const mine = owned.get(step.id) ?? new Map<string, Owned>();
+  owned.set(step.id, mine);
+  const ownedBefore = new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
+  const seenBefore = new Map(seen);
+  try {
+    const decision = simulateStep(step, phase, window, mine, seen);
+    for (const change of decision.changes) {
+      const earlier = entry.changes.find((one) => one.id === change.id);
+      if (earlier) earlier.to = change.to;
+      else entry.changes.push(change);
+    }
+    entry.unknown.push(...decision.unknown);
+    entry.drift.push(...decision.drift);
+    const notes = resource.notes?.({ params: step.params, phase, window, seen: seenBefore, changes: decision.changes, owned: ownedBefore, when: 'plan' }) ?? [];
+    if (decision.changes.length > 0 || entry.notes.length === 0) entry.notes = notes.length > 0 ? notes : [decision.changes.length > 0 ? `${decision.changes.length} would change` : 'in sync'];
+    for (const drift of decision.drift) entry.notes.push(drift.gone ? `${drift.id} is gone already` : `${drift.id} was changed by somebody else`);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    entry.refusal = { message: error.message, next: error.next };
+    entry.notes = [error.message];
+  }
+  entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
+}
+
+async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedStep>): Promise<void> {
+  await Promise.all(
+    looking.steps.map(async (step) => {
+      const entry = planned.get(step.id);
+      if (!entry || !step.plugin.allowed || entry.verdict === 'in sync') return;
+      const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
+      try {
+        entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
+      } catch (error) {
+        if (looking.signal.aborted) throw error;
+        entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
+      }
+    }),
+  );
+}
+
+function blank(step: Step): PlannedStep {
+  return {
+    id: step.id,
+    uses: step.plugin.name,
+    address: step.plugin.address(step.params),
+    role: roleOf(step),
+    kind: step.plugin.kind,
+    verdict: 'in sync',
+    changes: [],
+    notes: [],
+    unknown: [],
+    drift: [],
+    missing: [],
+    group: step.group,
+  };
+}
+
+function index(steps: readonly Step[], id: string): number {
+  return steps.findIndex((step) => step.id === id);
+}
+
+/** Whether two plans would do the same things to the same things (times move from one look to the next). */
+export function samePlan(a: Plan, b: Plan): boolean {
+  const shape = (plan: Plan) =>
+    JSON.stringify(plan.steps.map((step) => [step.id, step.verdict, step.changes.map((change) => [change.id, change.from === null, change.to === null]), step.missing, step.refusal?.message, step.skipped]));
+  return shape(a) === shape(b);
+}

@@ -1,0 +1,258 @@
+// One process acting on one environment: the run lease, its heartbeat, what happens when the laptop slept or somebody
+// took over, and the durable append that everything else goes through.
+import { performance } from 'node:perf_hooks';
+import { MaintError } from '../errors/catalogue.ts';
+import type { Step } from './contract.ts';
+import type { Acting } from './converge.ts';
+import type { JournalEvent, Progress, Recorded } from './events.ts';
+import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
+import { type Journal, LEASE_RENEW_MS, type Lease, type Owner, StaleToken } from './journal.ts';
+import { point } from './points.ts';
+import { apply, type WindowState } from './window.ts';
+
+export interface Machine {
+  /** host and boot, as journalled with a command's pid */
+  readonly name: string;
+  owner(verb: string): Owner;
+  /** it was a process of this machine, and has ended */
+  dead(owner: Owner): boolean;
+  /** undefined: on another machine, nobody here can tell */
+  running(process: { pid: number; startTime: string; host: string }): boolean | undefined;
+}
+/** `signal`: begin nothing new. `hard`: give up what is under way. Both abort with the MaintError to end with. */
+export interface Interrupt {
+  readonly signal: AbortSignal;
+  readonly hard: AbortSignal;
+}
+export interface Host {
+  journal: Journal;
+  machine: Machine;
+  clients: Clients;
+  interrupt: Interrupt;
+  emit(progress: Progress): void;
+  version: string;
+}
+export interface LeaseOptions {
+  /** take it from a run that is alive */
+  takeover?: boolean;
+  /** how long to wait for a run that is alive; default: not at all */
+  waitMs?: number;
+}
+
+/** Renewed less than this ago: alive. */
+const ALIVE_MS = 6_000;
+/** More between two ticks of either clock: the laptop slept. */
+const SLEPT_MS = 2_000;
+const TICK_MS = 500;
+
+export class Run {
+  lease: Lease;
+  private readonly host: Host;
+  private readonly lost = new AbortController();
+  private readonly timer: NodeJS.Timeout;
+  private ticked = { wall: Date.now(), mono: performance.now() };
+  private slept = false;
+  private renewed = performance.now();
+  private renewing: Promise<void> | undefined;
+  private appending: Promise<void> = Promise.resolve();
+  readonly signal: AbortSignal;
+  readonly hard: AbortSignal;
+
+  constructor(host: Host, lease: Lease) {
+    this.host = host;
+    this.lease = lease;
+    this.signal = AbortSignal.any([host.interrupt.signal, this.lost.signal]);
+    this.hard = AbortSignal.any([host.interrupt.hard, this.lost.signal]);
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.timer.unref();
+  }
+
+  private tick(): void {
+    this.lookAtClocks();
+    if (this.slept || performance.now() - this.renewed >= LEASE_RENEW_MS) void this.renew().catch(() => undefined);
+  }
+
+  private lookAtClocks(): void {
+    const now = { wall: Date.now(), mono: performance.now() };
+    if (now.wall - this.ticked.wall > SLEPT_MS + TICK_MS || now.mono - this.ticked.mono > SLEPT_MS + TICK_MS) this.slept = true;
+    this.ticked = now;
+  }
+
+  private renew(): Promise<void> {
+    this.renewing ??= this.renewNow().finally(() => {
+      this.renewing = undefined;
+    });
+    return this.renewing;
+  }
+
+  private async renewNow(): Promise<void> {
+    const began = performance.now();
+    try {
+      this.lease = await this.host.journal.renew(this.lease);
+      this.renewed = began;
+      this.slept = false;
+    } catch (error) {
+      if (error instanceof StaleToken) await this.takenOver();
+      throw error;
+    }
+  }
+
+  private async takenOver(): Promise<never> {
+    const by = await this.host.journal.lease(this.lease.environment).catch(() => undefined);
+    const error = new MaintError('E_TAKEN_OVER', `${this.lease.environment} was taken over${by ? ` by ${by.owner.name} (${by.owner.verb})` : ''} while this run was away; it stopped before its next write`, { next: ['maint status'] });
+    this.lost.abort(error);
+    throw error;
+  }
+
+  /** Before each outer write: proves the lease where the laptop may have slept, and leaves enough of it for the write. */
+  async mayWrite(deadlineMs: number): Promise<void> {
+    this.lookAtClocks();
+    if (this.signal.aborted) throw this.signal.reason;
+    const left = this.lease.expiresAt - this.lease.renewedAt - (performance.now() - this.renewed);
+    if (this.slept || left < deadlineMs + 1000) await this.renew();
+  }
+
+  /** One after the other: steps of a `parallel` group append at once, and the fold must see the journal's own order. */
+  append(state: WindowState, events: readonly JournalEvent[], how: 'append' | 'close' = 'append'): Promise<void> {
+    if (events.length === 0) return Promise.resolve();
+    const mine = this.appending.then(() => this.appendNow(state, events, how));
+    this.appending = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** The window and its first events in one commit. */
+  async openWindow(id: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+    point('window', 'append opened', 'before');
+    const recorded = await this.host.journal.open(this.lease, id, events);
+    point('window', 'append opened', 'after');
+    return recorded;
+  }
+
+  private async appendNow(state: WindowState, events: readonly JournalEvent[], how: 'append' | 'close'): Promise<void> {
+    const kinds = `append ${[...new Set(events.map((event) => event.type))].join('+')}`;
+    const step = stepOf(events[0]!);
+    point(step, kinds, 'before');
+    try {
+      for (const recorded of await this.host.journal[how](this.lease, state.id, events)) apply(state, recorded);
+    } catch (error) {
+      if (error instanceof StaleToken) await this.takenOver();
+      throw error;
+    }
+    point(step, kinds, 'after');
+  }
+
+  /** Milliseconds of the epoch that a step of the wall clock does not move. */
+  now(): number {
+    return monotonicNow();
+  }
+
+  async wait(until: number): Promise<void> {
+    await waitUntil(until, this.signal);
+  }
+
+  acting(state: WindowState, steps: readonly Step[]): Acting {
+    return {
+      steps,
+      state,
+      token: this.lease.token,
+      clients: this.host.clients,
+      signal: this.signal,
+      hard: this.hard,
+      record: (events) => this.append(state, events),
+      mayWrite: (deadlineMs) => this.mayWrite(deadlineMs),
+      now: () => this.now(),
+      wait: (until) => this.wait(until),
+      emit: (progress) => this.host.emit(progress),
+      running: (process) => this.host.machine.running(process),
+      machine: this.host.machine.name,
+      random: Math.random,
+    };
+  }
+
+  async end(): Promise<void> {
+    clearInterval(this.timer);
+    await this.renewing?.catch(() => undefined);
+    await this.host.journal.release(this.lease).catch(() => undefined);
+  }
+}
+
+function stepOf(event: JournalEvent): string {
+  return 'step' in event ? event.step : 'window';
+}
+
+const started = { wall: Date.now(), mono: performance.now() };
+export function monotonicNow(): number {
+  return started.wall + (performance.now() - started.mono);
+}
+
+/** Resolves at `until` (of monotonicNow), rejects with the signal's reason as soon as it is aborted. */
+export function waitUntil(until: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const timer = setTimeout(done, Math.max(0, Math.min(until - monotonicNow(), 2 ** 31 - 1)));
+    signal.addEventListener('abort', stop, { once: true });
+    function done(): void {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    }
+    function stop(): void {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }
+  });
+}
+
+/** Runs `work` under the environment's lease. A living run is in the way (75); a dead one of this machine is not. */
+export async function withLease<T>(host: Host, environment: string, verb: string, options: LeaseOptions, work: (run: Run) => Promise<T>): Promise<T> {
+  const { lease, quietAt } = await takeLease(host, environment, verb, options);
+  const run = new Run(host, lease);
+  try {
+    if (quietAt > run.now()) {
+      host.emit({ type: 'waiting', text: `taken over; what the other run was writing may still arrive`, until: quietAt });
+      await run.wait(quietAt);
+    }
+    return await work(run);
+  } finally {
+    await run.end();
+  }
+}
+
+async function takeLease(host: Host, environment: string, verb: string, options: LeaseOptions): Promise<{ lease: Lease; quietAt: number }> {
+  const { journal, machine, interrupt } = host;
+  const owner = machine.owner(verb);
+  const giveUp = monotonicNow() + (options.waitMs ?? 0);
+  for (;;) {
+    const existing = await journal.lease(environment);
+    let instead: number | undefined;
+    let quietAt = 0;
+    if (existing) {
+      const now = await journal.now();
+      // What it was writing may still arrive until its lease and the longest deadline of a write are over.
+      const left = existing.expiresAt + WRITE_DEADLINE_MS - now;
+      if (machine.dead(existing.owner)) instead = existing.token;
+      else if (options.takeover) {
+        instead = existing.token;
+        quietAt = monotonicNow() + left;
+      } else if (now - existing.renewedAt < ALIVE_MS) {
+        if (monotonicNow() >= giveUp) throw busy(existing, now);
+        host.emit({ type: 'waiting', text: `${existing.owner.name} is acting on ${environment} (${existing.owner.verb})`, until: giveUp });
+        await waitUntil(Math.min(monotonicNow() + 500, giveUp), interrupt.signal);
+        continue;
+      } else if (left > 0) {
+        host.emit({ type: 'waiting', text: `the run of ${existing.owner.name} (${existing.owner.verb}) was last seen ${Math.round((now - existing.renewedAt) / 1000)}s ago; this one goes on by itself`, until: monotonicNow() + left });
+        await waitUntil(monotonicNow() + Math.min(left, 1000), interrupt.signal);
+        continue;
+      } else instead = existing.token;
+    }
+    const answer = await journal.take(environment, owner, instead);
+    if ('taken' in answer) return { lease: answer.taken, quietAt };
+    // Somebody was faster: look again, and say so if it is alive.
+    if (monotonicNow() >= giveUp) throw busy(answer.held, await journal.now());
+  }
+}
+
+function busy(lease: Lease, now: number): MaintError {
+  return new MaintError('E_BUSY', `${lease.owner.name} is acting on ${lease.environment} right now: maint ${lease.owner.verb} (pid ${lease.owner.pid} on ${lease.owner.host}), last seen ${Math.max(0, Math.round((now - lease.renewedAt) / 1000))}s ago. Nothing changed.`, {
+    next: ['maint status', 'or wait for it: --wait 30s'],
+  });
+}

@@ -1,0 +1,69 @@
+// What every verb gives back: enough for the terminal, for --json and for the exit code; renderers decide nothing.
+import { CATALOGUE, type ErrorCode } from '../../errors/catalogue.ts';
+import type { ExitCode } from '../../errors/exit-codes.ts';
+import type { Surface, Step } from '../contract.ts';
+import type { Plan } from '../plan.ts';
+import type { Host } from '../run.ts';
+import type { WindowState } from '../window.ts';
+
+/** A runbook that is ready to act: variables resolved, params parsed. */
+export interface Prepared {
+  environment: string;
+  name: string;
+  path: string;
+  folder: string;
+  contact: string;
+  statusPage?: string | undefined;
+  rollbackPlan?: string | undefined;
+  onExpiry: 'hold' | 'open';
+  soakMs: number;
+  budgetMs: number;
+  steps: Step[];
+  surfaces: readonly Surface[];
+  text: string;
+  surfacesFile?: { path: string; text: string } | undefined;
+  only: string[];
+  skip: string[];
+}
+
+export interface NextCommand {
+  command: string;
+  why?: string | undefined;
+}
+
+export interface VerbResult {
+  verb: string;
+  exit: ExitCode;
+  environment: string;
+  window?: string | undefined;
+  /** the one line that says what is true now */
+  headline: string;
+  code?: ErrorCode | undefined;
+  /** one line each, under the headline */
+  details: string[];
+  /** how many things somebody should look at */
+  look: number;
+  next: NextCommand[];
+  plan?: Plan | undefined;
+  state?: WindowState | undefined;
+}
+
+export interface Asking {
+  plan: Plan;
+  window: { since: string; until: string };
+  backMs: number;
+  startMs: number;
+  /** the plan is another one than was shown before */
+  changed: boolean;
+  shared: boolean;
+  address: string;
+}
+
+export interface VerbHost extends Host {
+  /** Shows the plan and asks; throws E_NOT_CONFIRMED or E_YES. Called again when the plan came out differently under the lease. */
+  confirm(asking: Asking): Promise<void>;
+}
+
+export function failed(verb: string, code: ErrorCode, environment: string, headline: string, more: Partial<VerbResult> = {}): VerbResult {
+  return { verb, exit: CATALOGUE[code].exit, code, environment, headline, details: [], look: 0, next: [], ...more };
+}

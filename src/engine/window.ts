@@ -1,0 +1,302 @@
+// A window is what its events say. fold() is the only reader of the journal's meaning; everything a person reads
+// (labels, what is ours, what failed) is derived here, so that no illegal combination can be stored.
+import type { Edge, Moment, Phase, Surface, Window } from './contract.ts';
+import type { JournalEvent, Recorded, StateJson } from './events.ts';
+
+export interface Owned {
+  /** the state before our first write since we last released it */
+  before: StateJson;
+  /** what our last write returned, or what it was meant to write while `unknown` */
+  after: StateJson;
+  /** an intent without an outcome: what was there, and since when (RFC 3339) by which run */
+  unknown?: { from: StateJson; at: string; token: number } | undefined;
+  prior?: { before: StateJson; after: StateJson } | undefined;
+}
+
+export interface Checked {
+  outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
+  summary: string;
+  findings: string[];
+  evidence: unknown;
+  at: string;
+  seq: number;
+}
+
+type Of<T extends JournalEvent['type']> = Extract<JournalEvent, { type: T }>;
+
+export interface WindowState {
+  id: string;
+  lastSeq: number;
+  /** the facts as opened */
+  opened: Of<'opened'>;
+  openedAt: string;
+  window: Window;
+  phase: Phase;
+  /** seq of the event that made it this phase: what was checked or run before it does not count */
+  phaseSeq: number;
+  phaseAt: string;
+  reached: boolean;
+  owned: Map<string, Map<string, Owned>>;
+  failures: Map<string, Of<'failed'>>;
+  drifts: (Of<'drift'> & { at: string })[];
+  left: (Of<'left'> & { at: string })[];
+  checked: Map<string, Map<Moment, Checked>>;
+  actions: Map<string, { state: 'began' | 'done' | 'failed'; seq: number; at: string; summary: string[] }>;
+  spawned: Map<string, Of<'spawned'> & { at: string; token: number }>;
+  walls: 'open' | 'closed';
+  wallsClosedAt?: string | undefined;
+  wallsOpenAt?: string | undefined;
+  /** the soak of this phase: RFC 3339 */
+  soakUntil?: string | undefined;
+  soakSeq: number;
+  lastActor: string;
+  lastAt: string;
+}
+
+const ENDED: ReadonlySet<Phase> = new Set(['closed', 'aborted']);
+
+/** Folds a window's events. undefined: no such window. `surfaces` are parsed by who knows how (the journal keeps their text). */
+export function fold(id: string, events: readonly Recorded[], surfaces: readonly Surface[] = []): WindowState | undefined {
+  const first = events[0];
+  if (first?.event.type !== 'opened') return undefined;
+  const opened = first.event;
+  const state: WindowState = {
+    id,
+    lastSeq: 0,
+    opened,
+    openedAt: first.at,
+    window: {
+      id,
+      environment: opened.environment,
+      since: first.at,
+      until: opened.until,
+      plannedUntil: opened.until,
+      reason: opened.reason,
+      ticket: opened.ticket,
+      contact: opened.contact,
+      statusPage: opened.statusPage,
+      rollbackPlan: opened.rollbackPlan,
+      onExpiry: opened.onExpiry,
+      overdue: false,
+      by: opened.by,
+      surfaces,
+    },
+    phase: 'open',
+    phaseSeq: first.seq,
+    phaseAt: first.at,
+    reached: false,
+    owned: new Map(),
+    failures: new Map(),
+    drifts: [],
+    left: [],
+    checked: new Map(),
+    actions: new Map(),
+    spawned: new Map(),
+    walls: 'open',
+    soakSeq: 0,
+    lastActor: opened.by,
+    lastAt: first.at,
+  };
+  for (const recorded of events) apply(state, recorded);
+  return state;
+}
+
+/** Adds one recorded event. The run uses it after each durable append, so that memory is never ahead of the journal. */
+export function apply(state: WindowState, { seq, at, token, event }: Recorded): void {
+  state.lastSeq = seq;
+  state.lastAt = at;
+  switch (event.type) {
+    case 'opened':
+      return;
+    case 'phase':
+      state.phase = event.phase;
+      state.phaseSeq = seq;
+      state.phaseAt = at;
+      state.reached = false;
+      state.soakUntil = undefined;
+      return;
+    case 'reached':
+      state.reached = true;
+      if (ENDED.has(event.phase)) {
+        state.owned.clear();
+        state.failures.clear();
+      }
+      return;
+    case 'extended':
+      state.window = { ...state.window, until: event.until, overdue: false };
+      return;
+    case 'overdue':
+      state.window = { ...state.window, overdue: true };
+      return;
+    case 'note':
+      state.window = { ...state.window, note: event.text };
+      return;
+    case 'walls':
+      state.walls = event.state;
+      if (event.state === 'closed') {
+        state.wallsClosedAt ??= at;
+        state.window = { ...state.window, reopened: undefined };
+      } else {
+        state.wallsOpenAt = at;
+        state.window = { ...state.window, reopened: at };
+      }
+      return;
+    case 'intent': {
+      const mine = ofStep(state, event.step);
+      for (const change of event.changes) {
+        const own = mine.get(change.id);
+        mine.set(change.id, {
+          before: own ? own.before : change.from,
+          after: change.to,
+          unknown: { from: change.from, at, token },
+          prior: own && { before: own.before, after: own.unknown ? own.unknown.from : own.after },
+        });
+      }
+      return;
+    }
+    case 'outcome': {
+      const mine = ofStep(state, event.step);
+      for (const { id, is } of event.results) {
+        const own = mine.get(id);
+        if (own) mine.set(id, { before: own.before, after: is });
+      }
+      state.spawned.delete(event.step);
+      return;
+    }
+    case 'missed': {
+      const mine = ofStep(state, event.step);
+      for (const id of event.ids) {
+        const own = mine.get(id);
+        if (own?.prior) mine.set(id, own.prior);
+        else mine.delete(id);
+      }
+      state.spawned.delete(event.step);
+      return;
+    }
+    case 'spawned':
+      state.spawned.set(event.step, { ...event, at, token });
+      return;
+    case 'released':
+    case 'left': {
+      const mine = ofStep(state, event.step);
+      for (const id of event.ids) mine.delete(id);
+      if (event.type === 'left') {
+        state.left.push({ ...event, at });
+        if (mine.size === 0) state.failures.delete(event.step);
+      }
+      return;
+    }
+    case 'drift': {
+      state.drifts = state.drifts.filter((drift) => drift.step !== event.step || drift.id !== event.id);
+      state.drifts.push({ ...event, at });
+      if (event.released) ofStep(state, event.step).delete(event.id);
+      return;
+    }
+    case 'action':
+      state.actions.set(actionKey(event.step, event.edge), { state: event.state, seq, at, summary: event.summary });
+      return;
+    case 'checked': {
+      const moments = state.checked.get(event.step) ?? new Map<Moment, Checked>();
+      moments.set(event.moment, { outcome: event.outcome, summary: event.summary, findings: event.findings, evidence: event.evidence, at, seq });
+      state.checked.set(event.step, moments);
+      return;
+    }
+    case 'soak':
+      state.soakUntil = event.until;
+      state.soakSeq = seq;
+      return;
+    case 'settled':
+      state.failures.delete(event.step);
+      return;
+    case 'failed':
+      state.failures.set(event.step, event);
+      return;
+    case 'run':
+      if (event.state === 'began') state.lastActor = event.owner;
+      return;
+  }
+}
+
+export function ofStep(state: WindowState, step: string): Map<string, Owned> {
+  let mine = state.owned.get(step);
+  if (!mine) {
+    mine = new Map();
+    state.owned.set(step, mine);
+  }
+  return mine;
+}
+
+export function actionKey(step: string, edge: Edge): string {
+  return `${step} ${edge}`;
+}
+
+/** Whether a check has an outcome at this moment since the phase began (`before` counts for the whole window). */
+export function checkedInPhase(state: WindowState, step: string, moment: Moment): Checked | undefined {
+  const checked = state.checked.get(step)?.get(moment);
+  if (!checked) return undefined;
+  return moment === 'before' || checked.seq > state.phaseSeq ? checked : undefined;
+}
+
+export function evidenceOf(state: Pick<WindowState, 'checked'> | undefined, step: string): Partial<Record<Moment, any>> {
+  return Object.fromEntries([...(state?.checked.get(step) ?? [])].map(([moment, checked]) => [moment, checked.evidence]));
+}
+
+export type Label =
+  | 'scheduled'
+  | 'opening'
+  | 'closing'
+  | 'aborting'
+  | 'interrupted'
+  | 'open'
+  | 'overdue'
+  | 'soaking'
+  | 'soak unattended'
+  | 'soak bad'
+  | 'held'
+  | 'needs a human'
+  | 'closed'
+  | 'aborted';
+
+/** DESIGN's table of labels. `alive`: a run holds the lease. `now`: epoch milliseconds. */
+export function label(state: WindowState, alive: boolean, now: number): Label {
+  const { phase, reached } = state;
+  if (phase === 'announced') return reached ? 'scheduled' : alive ? 'opening' : 'interrupted';
+  if (phase === 'open') {
+    if (!reached) {
+      if (alive) return 'opening';
+      return state.failures.size > 0 ? 'held' : 'interrupted';
+    }
+    return Date.parse(state.window.until) <= now ? 'overdue' : 'open';
+  }
+  if (phase === 'soaking') {
+    if (!reached) {
+      if (alive) return 'closing';
+      return state.failures.size > 0 ? 'needs a human' : 'interrupted';
+    }
+    if (soakVerdict(state) === 'bad') return 'soak bad';
+    return alive ? 'soaking' : 'soak unattended';
+  }
+  if (reached) return phase;
+  if (alive) return phase === 'closed' ? 'closing' : 'aborting';
+  return state.failures.size > 0 ? 'needs a human' : 'interrupted';
+}
+
+/** How the soak of this phase ended, from its checks. */
+export function soakVerdict(state: WindowState): 'none' | 'good' | 'bad' {
+  if (state.phase !== 'soaking' || state.soakUntil === undefined) return 'none';
+  let verdict: 'none' | 'good' | 'bad' = 'none';
+  for (const moments of state.checked.values()) {
+    const checked = moments.get('soaking');
+    if (!checked || checked.seq < state.soakSeq) continue;
+    if (checked.outcome === 'fail') return 'bad';
+    verdict = 'good';
+  }
+  return verdict;
+}
+
+/** Everything that is still ours, one entry each. */
+export function stillOurs(state: WindowState): { step: string; id: string; owned: Owned }[] {
+  const all: { step: string; id: string; owned: Owned }[] = [];
+  for (const [step, mine] of state.owned) for (const [id, owned] of mine) all.push({ step, id, owned });
+  return all;
+}
