@@ -1,0 +1,95 @@
+// Installs the real servers that the tests use, where that is possible without asking (Debian or its relatives, as root).
+// Everywhere else it says which tests will be skipped, and why. Plain Node: it runs before anything else does.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+interface Wanted {
+  package: string;
+  /** one of these is enough */
+  programs: readonly string[];
+  tests: string;
+}
+
+const WANTED: readonly Wanted[] = [
+  {
+    package: 'redis-server',
+    programs: ['redis-server', 'valkey-server'],
+    tests: 'flag/redis, cache/redis-namespace, no-writes/redis',
+  },
+  { package: 'postgresql', programs: ['postgres'], tests: 'no-writes/postgres' },
+  { package: 'varnish', programs: ['varnishd'], tests: 'cache/http' },
+  {
+    package: 'prometheus-alertmanager',
+    programs: ['prometheus-alertmanager', 'alertmanager'],
+    tests: 'silence/alertmanager',
+  },
+  { package: 'cron', programs: ['cron'], tests: 'crons/crontab' },
+  {
+    package: 'chromium',
+    programs: ['chromium', 'chromium-browser', 'google-chrome'],
+    tests: 'the web page of the example world',
+  },
+];
+
+const POLICY = '/usr/sbin/policy-rc.d';
+
+function has(program: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const postgres = '/usr/lib/postgresql';
+  if (existsSync(postgres)) folders.push(...readdirSync(postgres).map((version) => join(postgres, version, 'bin')));
+  return folders.some((folder) => existsSync(join(folder, program)));
+}
+
+function lacking(): Wanted[] {
+  return WANTED.filter((wanted) => !wanted.programs.some(has));
+}
+
+function isDebian(): boolean {
+  if (process.platform !== 'linux' || !has('apt-get') || !existsSync('/etc/os-release')) return false;
+  return /^(ID|ID_LIKE)=.*\b(debian|ubuntu)\b/m.test(readFileSync('/etc/os-release', 'utf8'));
+}
+
+function apt(args: readonly string[]): boolean {
+  const { status } = spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    timeout: 15 * 60_000,
+  });
+  return status === 0;
+}
+
+function install(packages: readonly string[]): void {
+  // 101: no service may be started; the tests start their own, on ports of their own
+  const ours = !existsSync(POLICY);
+  if (ours) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    const args = ['install', '-y', '--no-install-recommends', '-q'];
+    // the package lists of a fresh image are empty or old
+    if (apt(['update', '-q']) && apt([...args, ...packages])) return;
+    // one package that cannot be had must not take the others along
+    for (const name of packages) apt([...args, name]);
+  } finally {
+    if (ours) rmSync(POLICY, { force: true });
+  }
+}
+
+function main(): void {
+  const missing = lacking();
+  if (missing.length === 0) return;
+  const names = missing.map((wanted) => wanted.package);
+  let reason = 'only Debian and its relatives are installed on by themselves';
+  if (isDebian() && process.getuid?.() === 0) {
+    console.error(`Installing what the tests run against: ${names.join(' ')}`);
+    install(names);
+    reason = 'apt-get could not install it';
+  } else if (isDebian()) {
+    reason = `that needs root: sudo apt-get install --no-install-recommends ${names.join(' ')}`;
+  }
+  for (const wanted of lacking()) {
+    console.error(`Skipped: the tests of ${wanted.tests}. ${wanted.programs[0]} is not installed (${reason}).`);
+  }
+  // on CI nothing is skipped: the tests themselves fail, and name what is missing
+}
+
+main();
