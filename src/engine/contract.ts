@@ -153,7 +153,12 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   concurrency?: number;
   /** A write ends with the process that made it (files of this machine): an outcome left unknown by a dead process on this machine is decided at once. */
   local?: boolean;
-  observe(io: Reader, params: P, window: Window, known: ReadonlyMap<string, Is<S>>): Promise<Map<string, Is<S> | Unknown>>;
+  observe(
+    io: Reader,
+    params: P,
+    window: Window,
+    known: ReadonlyMap<string, Is<S>>,
+  ): Promise<Map<string, Is<S> | Unknown>>;
   /** pure, no clock */
   desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
   /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
@@ -191,7 +196,11 @@ export interface Action<P = any> extends Plugin<P> {
  * Calls `attempt` every `everyMs` until it returns something, the deadline passes or the run is interrupted (throws).
  * undefined: the deadline passed. A check or an action never sleeps by itself.
  */
-export type Poll = <T>(everyMs: number, attempt: () => Promise<T | undefined>, deadline?: number) => Promise<T | undefined>;
+export type Poll = <T>(
+  everyMs: number,
+  attempt: () => Promise<T | undefined>,
+  deadline?: number,
+) => Promise<T | undefined>;
 
 export interface CheckContext<P, E> {
   params: P;

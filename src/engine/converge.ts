@@ -3,7 +3,19 @@
 // observe -> desired -> changes -> intent durable -> write -> outcome durable -> observe again until nothing differs ->
 // wait for what is in flight.
 import { MaintError, OuterError } from '../errors/catalogue.ts';
-import { type Change, type Edge, type Is, type Moment, type Phase, type Poll, Refusal, type Resource, Stale, type Step, Unknown } from './contract.ts';
+import {
+  type Change,
+  type Edge,
+  type Is,
+  type Moment,
+  type Phase,
+  type Poll,
+  Refusal,
+  type Resource,
+  Stale,
+  type Step,
+  Unknown,
+} from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { JournalEvent, Progress, StateJson } from './events.ts';
 import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
@@ -59,7 +71,11 @@ const BACKOFF_CAP_MS = 5_000;
 /** Journal entries per commit: the lease is renewed in between. */
 const WAVE = 64;
 
-export async function converge(acting: Acting, phase: Phase, options: { verb: string; undo?: boolean; skip?: ReadonlySet<string> } = { verb: 'converge' }): Promise<Converged> {
+export async function converge(
+  acting: Acting,
+  phase: Phase,
+  options: { verb: string; undo?: boolean; skip?: ReadonlySet<string> } = { verb: 'converge' },
+): Promise<Converged> {
   const { state } = acting;
   const steps = acting.steps.filter((step) => !step.skipped);
   if (state.phase !== phase) await acting.record([{ type: 'phase', phase, verb: options.verb }]);
@@ -68,9 +84,16 @@ export async function converge(acting: Acting, phase: Phase, options: { verb: st
     type: 'phase',
     phase,
     undo: options.undo === true,
-    steps: [...order, ...(isClosing(phase) ? [] : acting.steps.filter((step) => step.skipped))].map((step) => ({ id: step.id, uses: step.plugin.name, group: step.group, skipped: step.skipped })),
+    steps: [...order, ...(isClosing(phase) ? [] : acting.steps.filter((step) => step.skipped))].map((step) => ({
+      id: step.id,
+      uses: step.plugin.name,
+      group: step.group,
+      skipped: step.skipped,
+    })),
   });
-  const result = isClosing(phase) ? await close(acting, phase, order, options.skip ?? new Set()) : await open(acting, phase, order);
+  const result = isClosing(phase)
+    ? await close(acting, phase, order, options.skip ?? new Set())
+    : await open(acting, phase, order);
   const soft = result.failures.every((failure) => failure.policy === 'continue');
   if (result.failures.length === 0 || (!isClosing(phase) && soft)) {
     if (!state.reached) await acting.record([{ type: 'reached', phase }]);
@@ -122,16 +145,24 @@ async function open(acting: Acting, phase: Phase, order: readonly Step[]): Promi
   return { failures };
 }
 
-async function close(acting: Acting, phase: Phase, order: readonly Step[], skip: ReadonlySet<string>): Promise<Converged> {
+async function close(
+  acting: Acting,
+  phase: Phase,
+  order: readonly Step[],
+  skip: ReadonlySet<string>,
+): Promise<Converged> {
   const failures: StepFailure[] = [];
-  if (phase === 'soaking' && acting.state.walls === 'closed') await runChecks(acting, 'reopen', acting.now() + REOPEN_CHECK_MS);
+  if (phase === 'soaking' && acting.state.walls === 'closed')
+    await runChecks(acting, 'reopen', acting.now() + REOPEN_CHECK_MS);
   const walls = order.filter((step) => roleOf(step) === 'wall');
   const rest = order.filter((step) => roleOf(step) !== 'wall');
   for (const step of walls) {
     const failure = skip.has(step.id) ? skippedAtEnd(acting, step) : await takeStep(acting, step, phase);
     if (failure) failures.push(failure);
   }
-  const wallsLeft = acting.steps.some((step) => roleOf(step) === 'wall' && ofStep(acting.state, step.id).size > 0 && !isHeld(step, phase));
+  const wallsLeft = acting.steps.some(
+    (step) => roleOf(step) === 'wall' && ofStep(acting.state, step.id).size > 0 && !isHeld(step, phase),
+  );
   if (!wallsLeft && acting.state.walls === 'closed') await acting.record([{ type: 'walls', state: 'open' }]);
   // A wall that stays closed keeps everything else as it is at the end of a window: there is nothing to soak.
   // An undo goes on: what was stopped must run again even so.
@@ -146,7 +177,13 @@ async function close(acting: Acting, phase: Phase, order: readonly Step[], skip:
     const step = acting.steps.find((one) => one.id === id);
     const leaves = step?.plugin.kind === 'resource' && step.plugin.leaves !== undefined;
     if (mine.size === 0 || leaves || failures.some((failure) => failure.step === id)) continue;
-    const failure: StepFailure = { step: id, code: 'E_LEFT_BEHIND', message: `${mine.size} still ours after the end`, ids: [...mine.keys()], policy: 'continue' };
+    const failure: StepFailure = {
+      step: id,
+      code: 'E_LEFT_BEHIND',
+      message: `${mine.size} still ours after the end`,
+      ids: [...mine.keys()],
+      policy: 'continue',
+    };
     failures.push(failure);
     await recordFailure(acting, failure, phase);
   }
@@ -154,8 +191,22 @@ async function close(acting: Acting, phase: Phase, order: readonly Step[], skip:
 }
 
 function skippedAtEnd(acting: Acting, step: Step): StepFailure {
-  acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'skipped', text: 'skipped, still as in the window', ms: 0 });
-  return { step: step.id, code: 'E_LEFT_BEHIND', message: 'skipped', ids: [...ofStep(acting.state, step.id).keys()], next: 'maint end', policy: 'continue' };
+  acting.emit({
+    type: 'step-ended',
+    step: step.id,
+    label: step.plugin.name,
+    result: 'skipped',
+    text: 'skipped, still as in the window',
+    ms: 0,
+  });
+  return {
+    step: step.id,
+    code: 'E_LEFT_BEHIND',
+    message: 'skipped',
+    ids: [...ofStep(acting.state, step.id).keys()],
+    next: 'maint end',
+    policy: 'continue',
+  };
 }
 
 /** One step to its phase. A failure is journalled and returned; being interrupted or taken over is thrown. */
@@ -179,27 +230,71 @@ async function takeStep(acting: Acting, step: Step, phase: Phase): Promise<StepF
     if (isFatal(acting, error)) throw error;
     const failure = describe(step, error);
     await recordFailure(acting, failure, phase);
-    acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'failed', text: failure.message, ms: acting.now() - began });
+    acting.emit({
+      type: 'step-ended',
+      step: step.id,
+      label: step.plugin.name,
+      result: 'failed',
+      text: failure.message,
+      ms: acting.now() - began,
+    });
     return failure;
   }
   const ms = acting.now() - began;
   await acting.record([{ type: 'settled', step: step.id, phase, ms, changes: done.length, notes: text }]);
-  acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: look ? 'look' : 'ok', text: text.join(' · '), ms });
+  acting.emit({
+    type: 'step-ended',
+    step: step.id,
+    label: step.plugin.name,
+    result: look ? 'look' : 'ok',
+    text: text.join(' · '),
+    ms,
+  });
   return undefined;
 }
 
 async function recordFailure(acting: Acting, failure: StepFailure, phase: Phase): Promise<void> {
-  await acting.record([{ type: 'failed', step: failure.step, phase, code: failure.code, message: failure.message, ids: failure.ids, next: failure.next }]);
+  await acting.record([
+    {
+      type: 'failed',
+      step: failure.step,
+      phase,
+      code: failure.code,
+      message: failure.message,
+      ids: failure.ids,
+      next: failure.next,
+    },
+  ]);
 }
 
 /** An error of a step, said as a failure. What a step cannot know (the policy) comes from its role. */
 function describe(step: Step, error: unknown): StepFailure {
   const policy = failurePolicy(step);
-  if (error instanceof StepProblem) return { step: step.id, code: error.code, message: error.message, ids: error.ids, next: error.next, policy: error.code === 'E_ELSEWHERE' ? 'hold' : policy };
-  if (error instanceof Refusal) return { step: step.id, code: 'E_REFUSED', message: error.message, ids: [], next: error.next, policy };
+  if (error instanceof StepProblem)
+    return {
+      step: step.id,
+      code: error.code,
+      message: error.message,
+      ids: error.ids,
+      next: error.next,
+      policy: error.code === 'E_ELSEWHERE' ? 'hold' : policy,
+    };
+  if (error instanceof Refusal)
+    return { step: step.id, code: 'E_REFUSED', message: error.message, ids: [], next: error.next, policy };
   const message = error instanceof Error ? error.message : String(error);
-  const code = error instanceof OuterError || error instanceof MaintError ? 'E_FAILED' : error instanceof Error && error.name !== 'Error' ? 'E_BUG' : 'E_FAILED';
-  return { step: step.id, code, message: code === 'E_BUG' ? `${error instanceof Error ? error.name : 'error'}: ${message}` : message, ids: [], policy };
+  const code =
+    error instanceof OuterError || error instanceof MaintError
+      ? 'E_FAILED'
+      : error instanceof Error && error.name !== 'Error'
+        ? 'E_BUG'
+        : 'E_FAILED';
+  return {
+    step: step.id,
+    code,
+    message: code === 'E_BUG' ? `${error instanceof Error ? error.name : 'error'}: ${message}` : message,
+    ids: [],
+    policy,
+  };
 }
 
 class StepProblem extends Error {
@@ -216,16 +311,27 @@ class StepProblem extends Error {
 
 function isFatal(acting: Acting, error: unknown): boolean {
   if (acting.signal.aborted) return true;
-  return error instanceof MaintError && (error.code === 'E_TAKEN_OVER' || error.code === 'E_INTERRUPTED' || error.code === 'E_STATE');
+  return (
+    error instanceof MaintError &&
+    (error.code === 'E_TAKEN_OVER' || error.code === 'E_INTERRUPTED' || error.code === 'E_STATE')
+  );
 }
 
 // --- resources ---------------------------------------------------------------------------------------------------
 
-async function takeResource(acting: Acting, step: Step, phase: Phase, began: number, done: Change<any>[]): Promise<{ notes: string[]; look: boolean }> {
+async function takeResource(
+  acting: Acting,
+  step: Step,
+  phase: Phase,
+  began: number,
+  done: Change<any>[],
+): Promise<{ notes: string[]; look: boolean }> {
   const resource = step.plugin as Resource;
   const { state } = acting;
   const closing = isClosing(phase);
-  const before = new Map([...ofStep(state, step.id)].map(([id, own]) => [id, { before: own.before, after: own.after }]));
+  const before = new Map(
+    [...ofStep(state, step.id)].map(([id, own]) => [id, { before: own.before, after: own.after }]),
+  );
   let deadline = began + step.deadlineMs;
   const answered = new Set<string>();
   const firstSeen = new Map<string, number>();
@@ -236,7 +342,8 @@ async function takeResource(acting: Acting, step: Step, phase: Phase, began: num
 
   await waitForSpawned(acting, step, deadline);
   for (;;) {
-    if (acting.now() > deadline && attempts > 0) throw problem ?? new StepProblem('E_FAILED', `does not come to rest within ${seconds(step.deadlineMs)}`);
+    if (acting.now() > deadline && attempts > 0)
+      throw problem ?? new StepProblem('E_FAILED', `does not come to rest within ${seconds(step.deadlineMs)}`);
     const lookedAt = acting.now();
     let decision: Decision;
     try {
@@ -267,34 +374,80 @@ async function takeResource(acting: Acting, step: Step, phase: Phase, began: num
       if (green.length > 0) {
         const until = Math.max(...green.map(ripensAt)) + 1;
         deadline = Math.max(deadline, until + step.deadlineMs);
-        acting.emit({ type: 'step-doing', step: step.id, text: `a write of ${green.map((one) => one.id).slice(0, 3).join(', ')} has no outcome yet and may still arrive`, givesUp: until });
+        acting.emit({
+          type: 'step-doing',
+          step: step.id,
+          text: `a write of ${green
+            .map((one) => one.id)
+            .slice(0, 3)
+            .join(', ')} has no outcome yet and may still arrive`,
+          givesUp: until,
+        });
         await acting.wait(until);
         continue;
       }
       // Nothing arrived within the deadline of any write: it never will.
-      await acting.record([{ type: 'missed', step: step.id, ids: decision.pending.map((pending) => pending.id), why: 'not seen within the deadline of a write' }]);
+      await acting.record([
+        {
+          type: 'missed',
+          step: step.id,
+          ids: decision.pending.map((pending) => pending.id),
+          why: 'not seen within the deadline of a write',
+        },
+      ]);
       continue;
     }
     if (decision.changes.length === 0) {
       if (decision.unknown.length === 0) break;
       const [first] = decision.unknown;
-      problem = new StepProblem(first!.refused ? 'E_NOT_ALLOWED' : 'E_FAILED', `cannot tell the state of ${name(decision.unknown.map((one) => one.id))}: ${first!.why}`, decision.unknown.map((one) => one.id));
-      if (first!.refused || !(await backOff(acting, new OuterError(first!.why, { effect: 'none', retryable: true }), attempts++, deadline, step))) throw problem;
+      problem = new StepProblem(
+        first!.refused ? 'E_NOT_ALLOWED' : 'E_FAILED',
+        `cannot tell the state of ${name(decision.unknown.map((one) => one.id))}: ${first!.why}`,
+        decision.unknown.map((one) => one.id),
+      );
+      if (
+        first!.refused ||
+        !(await backOff(
+          acting,
+          new OuterError(first!.why, { effect: 'none', retryable: true }),
+          attempts++,
+          deadline,
+          step,
+        ))
+      )
+        throw problem;
       continue;
     }
-    if (closing && step.pacePerMinute) deadline = Math.max(deadline, acting.now() + (decision.changes.length / step.pacePerMinute) * 60_000 + step.deadlineMs);
+    if (closing && step.pacePerMinute)
+      deadline = Math.max(
+        deadline,
+        acting.now() + (decision.changes.length / step.pacePerMinute) * 60_000 + step.deadlineMs,
+      );
     const outcome = await writeAll(acting, step, phase, decision.changes, done, answered);
     if (outcome.error === undefined) continue;
     problem = outcome.error;
     if (!(await backOff(acting, outcome.error, attempts++, deadline, step))) {
-      throw outcome.error instanceof Stale ? new StepProblem('E_FAILED', `is changed by somebody else again and again (${outcome.error.message})`) : outcome.error;
+      throw outcome.error instanceof Stale
+        ? new StepProblem('E_FAILED', `is changed by somebody else again and again (${outcome.error.message})`)
+        : outcome.error;
     }
   }
   if (!closing && resource.inFlight) await waitInFlight(acting, step, phase, deadline);
-  const notes = resource.notes?.({ params: step.params, phase, window: state.window, seen, changes: done, owned: closing ? before : ownedView(ofStep(state, step.id)), when: 'done' }) ?? [
-    closing ? `${done.length} as before` : done.length === 0 ? 'in sync' : `${done.length} changed`,
-  ];
-  for (const drift of drifted) notes.push(drift.gone ? `${drift.id} is gone already: somebody else removed it` : `${drift.id} was changed by somebody else${drift.released ? ', left as it is' : ''}`);
+  const notes = resource.notes?.({
+    params: step.params,
+    phase,
+    window: state.window,
+    seen,
+    changes: done,
+    owned: closing ? before : ownedView(ofStep(state, step.id)),
+    when: 'done',
+  }) ?? [closing ? `${done.length} as before` : done.length === 0 ? 'in sync' : `${done.length} changed`];
+  for (const drift of drifted)
+    notes.push(
+      drift.gone
+        ? `${drift.id} is gone already: somebody else removed it`
+        : `${drift.id} was changed by somebody else${drift.released ? ', left as it is' : ''}`,
+    );
   return { notes, look: drifted.length > 0 };
 }
 
@@ -304,7 +457,13 @@ function ownedView(mine: ReadonlyMap<string, Owned>): Map<string, { before: Stat
 
 function knownDrift(state: WindowState, step: string, drift: Decision['drift'][number]): boolean {
   if (drift.released) return false;
-  return state.drifts.some((one) => one.step === step && one.id === drift.id && !one.released && JSON.stringify(one.now) === JSON.stringify(drift.now));
+  return state.drifts.some(
+    (one) =>
+      one.step === step &&
+      one.id === drift.id &&
+      !one.released &&
+      JSON.stringify(one.now) === JSON.stringify(drift.now),
+  );
 }
 
 async function observe(acting: Acting, step: Step, deadline: number): Promise<Map<string, Is<any> | Unknown>> {
@@ -315,13 +474,24 @@ async function observe(acting: Acting, step: Step, deadline: number): Promise<Ma
   for (const [id, state] of seen) {
     if (state === null || state instanceof Unknown) continue;
     const parsed = resource.State.safeParse(state);
-    if (!parsed.success) throw new StepProblem('E_BUG', `${resource.name} saw a state that is not of its own shape at ${id}: ${parsed.error.issues[0]?.message ?? ''}`);
+    if (!parsed.success)
+      throw new StepProblem(
+        'E_BUG',
+        `${resource.name} saw a state that is not of its own shape at ${id}: ${parsed.error.issues[0]?.message ?? ''}`,
+      );
   }
   return seen;
 }
 
 /** Waves of intents, writes with bounded concurrency, outcomes: two commits a wave, however many changes. */
-async function writeAll(acting: Acting, step: Step, phase: Phase, changes: readonly Change<any>[], done: Change<any>[], answered: Set<string>): Promise<{ error?: unknown }> {
+async function writeAll(
+  acting: Acting,
+  step: Step,
+  phase: Phase,
+  changes: readonly Change<any>[],
+  done: Change<any>[],
+  answered: Set<string>,
+): Promise<{ error?: unknown }> {
   const resource = step.plugin as Resource;
   const paced = isClosing(phase) && step.pacePerMinute !== undefined;
   const batch = paced ? 1 : Math.min(resource.batch ?? 1, changes.length);
@@ -338,12 +508,30 @@ async function writeAll(acting: Acting, step: Step, phase: Phase, changes: reado
     await recordChunked(acting, step, wave.flat());
     const { results, missed, error } = await writeWave(acting, step, wave, resource.concurrency ?? 8, answered);
     const events: JournalEvent[] = [];
-    if (results.length > 0) events.push({ type: 'outcome', step: step.id, results: results.map(({ change, is }) => ({ id: change.id, is })) });
-    if (missed.length > 0) events.push({ type: 'missed', step: step.id, ids: missed, why: error instanceof Error ? error.message : 'interrupted before it began' });
+    if (results.length > 0)
+      events.push({
+        type: 'outcome',
+        step: step.id,
+        results: results.map(({ change, is }) => ({ id: change.id, is })),
+      });
+    if (missed.length > 0)
+      events.push({
+        type: 'missed',
+        step: step.id,
+        ids: missed,
+        why: error instanceof Error ? error.message : 'interrupted before it began',
+      });
     if (events.length > 0) await acting.record(events);
     for (const { change } of results) done.push(change);
     written += results.length;
-    if (changes.length > 1) acting.emit({ type: 'step-doing', step: step.id, text: `${written} of ${changes.length}`, done: written, total: changes.length });
+    if (changes.length > 1)
+      acting.emit({
+        type: 'step-doing',
+        step: step.id,
+        text: `${written} of ${changes.length}`,
+        done: written,
+        total: changes.length,
+      });
     if (error !== undefined) {
       throwIfInterrupted(acting);
       return { error };
@@ -355,11 +543,22 @@ async function writeAll(acting: Acting, step: Step, phase: Phase, changes: reado
 
 async function recordChunked(acting: Acting, step: Step, changes: readonly Change<any>[]): Promise<void> {
   const events: JournalEvent[] = [];
-  for (let at = 0; at < changes.length; at += 1000) events.push({ type: 'intent', step: step.id, changes: changes.slice(at, at + 1000).map(({ id, from, to }) => ({ id, from, to })) });
+  for (let at = 0; at < changes.length; at += 1000)
+    events.push({
+      type: 'intent',
+      step: step.id,
+      changes: changes.slice(at, at + 1000).map(({ id, from, to }) => ({ id, from, to })),
+    });
   await acting.record(events);
 }
 
-async function writeWave(acting: Acting, step: Step, wave: readonly Change<any>[][], concurrency: number, answered: Set<string>) {
+async function writeWave(
+  acting: Acting,
+  step: Step,
+  wave: readonly Change<any>[][],
+  concurrency: number,
+  answered: Set<string>,
+) {
   const resource = step.plugin as Resource;
   const results: { change: Change<any>; is: Is<any> }[] = [];
   const missed: string[] = [];
@@ -373,16 +572,27 @@ async function writeWave(acting: Acting, step: Step, wave: readonly Change<any>[
         continue;
       }
       try {
-        const writer = acting.clients.writer({ signal: acting.hard, deadline: acting.now() + WRITE_DEADLINE_MS, hooks: hooksOf(acting, step) });
+        const writer = acting.clients.writer({
+          signal: acting.hard,
+          deadline: acting.now() + WRITE_DEADLINE_MS,
+          hooks: hooksOf(acting, step),
+        });
         point(step.id, 'write', 'before');
         const is = await resource.write(writer, step.params, part, acting.state.window);
         point(step.id, 'write', 'after');
-        if (is.length !== part.length) throw new StepProblem('E_BUG', `${resource.name} returned ${is.length} states for ${part.length} changes`);
+        if (is.length !== part.length)
+          throw new StepProblem('E_BUG', `${resource.name} returned ${is.length} states for ${part.length} changes`);
         for (const [k, change] of part.entries()) results.push({ change, is: is[k] ?? null });
       } catch (cause) {
         error ??= cause;
-        if (cause instanceof Stale || (cause instanceof OuterError && (cause.effect === 'none' || (cause.effect === 'answered' && !cause.retryable)))) missed.push(...part.map((change) => change.id));
-        else if (cause instanceof OuterError && cause.effect === 'answered') for (const change of part) answered.add(change.id);
+        if (
+          cause instanceof Stale ||
+          (cause instanceof OuterError &&
+            (cause.effect === 'none' || (cause.effect === 'answered' && !cause.retryable)))
+        )
+          missed.push(...part.map((change) => change.id));
+        else if (cause instanceof OuterError && cause.effect === 'answered')
+          for (const change of part) answered.add(change.id);
       }
     }
   }
@@ -394,7 +604,8 @@ function hooksOf(acting: Acting, step: Step) {
   return {
     before: (what: string) => point(step.id, `write ${what}`, 'before'),
     after: (what: string) => point(step.id, `write ${what}`, 'after'),
-    spawned: (process: { pid: number; startTime: string }) => acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),
+    spawned: (process: { pid: number; startTime: string }) =>
+      acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),
   };
 }
 
@@ -403,11 +614,28 @@ async function waitForSpawned(acting: Acting, step: Step, deadline: number): Pro
   const spawned = acting.state.spawned.get(step.id);
   if (!spawned || spawned.token === acting.token) return;
   const running = acting.running(spawned);
-  if (running === undefined) throw new StepProblem('E_ELSEWHERE', `a command of the last run (pid ${spawned.pid} on ${spawned.host}) may still run there`, [], `look on ${spawned.host}, then run this again from there`);
+  if (running === undefined)
+    throw new StepProblem(
+      'E_ELSEWHERE',
+      `a command of the last run (pid ${spawned.pid} on ${spawned.host}) may still run there`,
+      [],
+      `look on ${spawned.host}, then run this again from there`,
+    );
   if (!running) return;
-  acting.emit({ type: 'step-doing', step: step.id, text: `waiting for the command of the last run (pid ${spawned.pid})`, givesUp: deadline });
+  acting.emit({
+    type: 'step-doing',
+    step: step.id,
+    text: `waiting for the command of the last run (pid ${spawned.pid})`,
+    givesUp: deadline,
+  });
   const ended = await pollOf(acting)(100, async () => (acting.running(spawned) ? undefined : true), deadline);
-  if (!ended) throw new StepProblem('E_STILL_RUNNING', `the command of the last run (pid ${spawned.pid}) still runs`, [], `end it (kill ${spawned.pid}), then run this again`);
+  if (!ended)
+    throw new StepProblem(
+      'E_STILL_RUNNING',
+      `the command of the last run (pid ${spawned.pid}) still runs`,
+      [],
+      `end it (kill ${spawned.pid}), then run this again`,
+    );
 }
 
 async function waitInFlight(acting: Acting, step: Step, phase: Phase, deadline: number): Promise<void> {
@@ -417,33 +645,62 @@ async function waitInFlight(acting: Acting, step: Step, phase: Phase, deadline: 
   const settled = await pollOf(acting)(
     200,
     async () => {
-      running = await resource.inFlight!(acting.clients.reader({ signal: acting.signal, deadline: deadline + 1000 }), step.params, phase);
+      running = await resource.inFlight!(
+        acting.clients.reader({ signal: acting.signal, deadline: deadline + 1000 }),
+        step.params,
+        phase,
+      );
       const text = `waiting for ${name(running)}`;
-      if (running.length > 0 && text !== said) acting.emit({ type: 'step-doing', step: step.id, text, givesUp: deadline });
+      if (running.length > 0 && text !== said)
+        acting.emit({ type: 'step-doing', step: step.id, text, givesUp: deadline });
       said = text;
       return running.length === 0 ? true : undefined;
     },
     deadline,
   );
-  if (!settled) throw new StepProblem('E_STILL_RUNNING', `${name(running)} still ${running.length === 1 ? 'runs' : 'run'} after ${seconds(step.deadlineMs)}`, running, `when ${name(running)} has finished, start again`);
+  if (!settled)
+    throw new StepProblem(
+      'E_STILL_RUNNING',
+      `${name(running)} still ${running.length === 1 ? 'runs' : 'run'} after ${seconds(step.deadlineMs)}`,
+      running,
+      `when ${name(running)} has finished, start again`,
+    );
 }
 
 /** Waits before the next attempt; false: no further attempt is worth it. Full jitter, Retry-After honoured, never past the deadline. */
-async function backOff(acting: Acting, error: unknown, attempt: number, deadline: number, step: Step): Promise<boolean> {
+async function backOff(
+  acting: Acting,
+  error: unknown,
+  attempt: number,
+  deadline: number,
+  step: Step,
+): Promise<boolean> {
   throwIfInterrupted(acting);
   const stale = error instanceof Stale;
   if (!stale && !(error instanceof OuterError && error.retryable)) return false;
   const jitter = acting.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt);
-  const pause = error instanceof OuterError && error.retryAfterMs !== undefined ? error.retryAfterMs + jitter : stale ? jitter / 5 : jitter;
+  const pause =
+    error instanceof OuterError && error.retryAfterMs !== undefined
+      ? error.retryAfterMs + jitter
+      : stale
+        ? jitter / 5
+        : jitter;
   const until = acting.now() + pause;
   if (until >= deadline) return false;
-  if (pause > 500) acting.emit({ type: 'step-doing', step: step.id, text: `${error instanceof Error ? error.message : error}; again in ${seconds(pause)}`, givesUp: deadline });
+  if (pause > 500)
+    acting.emit({
+      type: 'step-doing',
+      step: step.id,
+      text: `${error instanceof Error ? error.message : error}; again in ${seconds(pause)}`,
+      givesUp: deadline,
+    });
   await acting.wait(until);
   return true;
 }
 
 function throwIfInterrupted(acting: Acting): void {
-  if (acting.signal.aborted) throw acting.signal.reason instanceof Error ? acting.signal.reason : new MaintError('E_INTERRUPTED', 'interrupted');
+  if (acting.signal.aborted)
+    throw acting.signal.reason instanceof Error ? acting.signal.reason : new MaintError('E_INTERRUPTED', 'interrupted');
 }
 
 export function pollOf(acting: Pick<Acting, 'now' | 'wait' | 'signal'>): Poll {
@@ -462,7 +719,16 @@ export function pollOf(acting: Pick<Acting, 'now' | 'wait' | 'signal'>): Poll {
 
 function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[] {
   if (step.plugin.kind !== 'action') return [];
-  const edges: Edge[] = phase === 'open' ? ['open'] : phase === 'soaking' ? ['reopen'] : phase === 'closed' ? ['closed'] : phase === 'aborted' ? ['reopen', 'closed'] : [];
+  const edges: Edge[] =
+    phase === 'open'
+      ? ['open']
+      : phase === 'soaking'
+        ? ['reopen']
+        : phase === 'closed'
+          ? ['closed']
+          : phase === 'aborted'
+            ? ['reopen', 'closed']
+            : [];
   return edges.filter((edge) => {
     if (step.plugin.kind !== 'action' || !step.plugin.on.includes(edge)) return false;
     const action = state.actions.get(actionKey(step.id, edge));
@@ -484,13 +750,27 @@ async function takeAction(acting: Acting, step: Step, phase: Phase, began: numbe
       await acting.record([{ type: 'action', step: step.id, edge, state: 'began', summary: [] }]);
       try {
         const writer = acting.clients.writer({ signal: acting.hard, deadline, hooks: hooksOf(acting, step) });
-        const summary = await step.plugin.run(writer, { params: step.params, edge, window: acting.state.window, deadline, poll: pollOf(acting) });
+        const summary = await step.plugin.run(writer, {
+          params: step.params,
+          edge,
+          window: acting.state.window,
+          deadline,
+          poll: pollOf(acting),
+        });
         await acting.record([{ type: 'action', step: step.id, edge, state: 'done', summary }]);
         all.push(...summary);
         break;
       } catch (error) {
         if (await backOff(acting, error, attempt, deadline, step)) continue;
-        await acting.record([{ type: 'action', step: step.id, edge, state: 'failed', summary: [error instanceof Error ? error.message : String(error)] }]);
+        await acting.record([
+          {
+            type: 'action',
+            step: step.id,
+            edge,
+            state: 'failed',
+            summary: [error instanceof Error ? error.message : String(error)],
+          },
+        ]);
         throw error;
       }
     }
@@ -501,7 +781,12 @@ async function takeAction(acting: Acting, step: Step, phase: Phase, began: numbe
 // --- checks ------------------------------------------------------------------------------------------------------
 
 /** One check at one moment. Returns its summary; undefined where it passed already in this phase. Throws where it failed. */
-export async function takeCheck(acting: Acting, step: Step, moment: Moment, deadline: number): Promise<string | undefined> {
+export async function takeCheck(
+  acting: Acting,
+  step: Step,
+  moment: Moment,
+  deadline: number,
+): Promise<string | undefined> {
   if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment)) return 'nothing to check now';
   const before = checkedInPhase(acting.state, step.id, moment);
   if (before && (before.outcome === 'pass' || before.outcome === 'inconclusive') && moment !== 'now') return undefined;
@@ -519,7 +804,14 @@ export async function takeCheck(acting: Acting, step: Step, moment: Moment, dead
 type CheckActing = Pick<Acting, 'clients' | 'signal' | 'now' | 'wait' | 'emit'>;
 
 /** Runs a check and turns what it throws into an outcome: a check that cannot look cannot tell. */
-export async function runCheck(acting: CheckActing, step: Step, moment: Moment, state: Pick<WindowState, 'window' | 'checked'>, deadline: number, dry = false) {
+export async function runCheck(
+  acting: CheckActing,
+  step: Step,
+  moment: Moment,
+  state: Pick<WindowState, 'window' | 'checked'>,
+  deadline: number,
+  dry = false,
+) {
   if (step.plugin.kind !== 'check') throw new TypeError('not a check');
   const declared = step.plugin.declares?.(step.params, state.window) ?? [];
   const bound = { signal: acting.signal, deadline };
@@ -548,8 +840,16 @@ export async function runCheck(acting: CheckActing, step: Step, moment: Moment, 
 }
 
 /** All checks of a moment, side by side; what they find is journalled and said, and stops nothing. */
-export async function runChecks(acting: Acting, moment: Moment, deadline: number, only?: (step: Step) => boolean): Promise<StepFailure[]> {
-  const steps = acting.steps.filter((step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes(moment) && (only?.(step) ?? true));
+export async function runChecks(
+  acting: Acting,
+  moment: Moment,
+  deadline: number,
+  only?: (step: Step) => boolean,
+): Promise<StepFailure[]> {
+  const steps = acting.steps.filter(
+    (step) =>
+      !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes(moment) && (only?.(step) ?? true),
+  );
   const failures: StepFailure[] = [];
   await Promise.all(
     steps.map(async (step) => {
@@ -557,12 +857,26 @@ export async function runChecks(acting: Acting, moment: Moment, deadline: number
       acting.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
       try {
         const text = await takeCheck(acting, step, moment, deadline);
-        acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'ok', text: text ?? 'checked before', ms: acting.now() - began });
+        acting.emit({
+          type: 'step-ended',
+          step: step.id,
+          label: step.plugin.name,
+          result: 'ok',
+          text: text ?? 'checked before',
+          ms: acting.now() - began,
+        });
       } catch (error) {
         if (isFatal(acting, error)) throw error;
         const failure = describe(step, error);
         failures.push(failure);
-        acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'look', text: failure.message, ms: acting.now() - began });
+        acting.emit({
+          type: 'step-ended',
+          step: step.id,
+          label: step.plugin.name,
+          result: 'look',
+          text: failure.message,
+          ms: acting.now() - began,
+        });
       }
     }),
   );

@@ -40,7 +40,13 @@ function canonical(value: unknown): string {
   return JSON.stringify(value);
 }
 
-export function decide(step: Step, phase: Phase, window: Window, mine: ReadonlyMap<string, Owned>, seen: ReadonlyMap<string, Is<any> | Unknown>): Decision {
+export function decide(
+  step: Step,
+  phase: Phase,
+  window: Window,
+  mine: ReadonlyMap<string, Owned>,
+  seen: ReadonlyMap<string, Is<any> | Unknown>,
+): Decision {
   const resource = step.plugin as Resource;
   const held = isHeld(step, phase);
   const letGo = isClosing(phase) && !held;

@@ -21,7 +21,11 @@ export interface Estimate {
   backMs: number;
 }
 
-export function estimate(steps: readonly Step[], history: readonly (readonly Recorded[])[], changes: ReadonlyMap<string, number> = new Map()): Estimate {
+export function estimate(
+  steps: readonly Step[],
+  history: readonly (readonly Recorded[])[],
+  changes: ReadonlyMap<string, number> = new Map(),
+): Estimate {
   let startMs = 0;
   let backMs = 0;
   for (const step of steps) {
@@ -39,7 +43,8 @@ function seen(history: readonly (readonly Recorded[])[], step: string, phases: r
   let longest: number | undefined;
   for (const events of history) {
     let sum: number | undefined;
-    for (const { event } of events) if (event.type === 'settled' && event.step === step && phases.includes(event.phase)) sum = (sum ?? 0) + event.ms;
+    for (const { event } of events)
+      if (event.type === 'settled' && event.step === step && phases.includes(event.phase)) sum = (sum ?? 0) + event.ms;
     if (sum !== undefined) longest = Math.max(longest ?? 0, sum);
   }
   return longest;

@@ -21,7 +21,13 @@ export type JournalEvent =
       soakMs: number;
       budgetMs: number;
       version: string;
-      runbook: { name: string; path: string; folder: string; text: string; surfaces?: { path: string; text: string } | undefined };
+      runbook: {
+        name: string;
+        path: string;
+        folder: string;
+        text: string;
+        surfaces?: { path: string; text: string } | undefined;
+      };
       only: string[];
       skip: string[];
     }
@@ -45,11 +51,27 @@ export type JournalEvent =
   /** end --leave */
   | { type: 'left'; step: string; ids: string[]; reason: string; by: string }
   | { type: 'action'; step: string; edge: Edge; state: 'began' | 'done' | 'failed'; summary: string[] }
-  | { type: 'checked'; step: string; moment: Moment; outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown'; summary: string; findings: string[]; evidence: unknown }
+  | {
+      type: 'checked';
+      step: string;
+      moment: Moment;
+      outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
+      summary: string;
+      findings: string[];
+      evidence: unknown;
+    }
   | { type: 'soak'; until: string }
   /** a step came to its end in this phase: its duration feeds the estimate of the way back, its notes the report */
   | { type: 'settled'; step: string; phase: Phase; ms: number; changes: number; notes: string[] }
-  | { type: 'failed'; step: string; phase: Phase; code: string; message: string; ids: string[]; next?: string | undefined }
+  | {
+      type: 'failed';
+      step: string;
+      phase: Phase;
+      code: string;
+      message: string;
+      ids: string[];
+      next?: string | undefined;
+    }
   | { type: 'run'; state: 'began' | 'ended'; verb: string; owner: string; exit?: number | undefined };
 
 export type JournalEventType = JournalEvent['type'];
@@ -67,11 +89,23 @@ export interface Recorded {
 
 /** What a run tells a renderer. Decides nothing, stored nowhere. */
 export type Progress =
-  | { type: 'phase'; phase: Phase; undo: boolean; steps: { id: string; uses: string; group?: number | undefined; skipped?: string | undefined }[] }
+  | {
+      type: 'phase';
+      phase: Phase;
+      undo: boolean;
+      steps: { id: string; uses: string; group?: number | undefined; skipped?: string | undefined }[];
+    }
   | { type: 'step-began'; step: string; label: string }
   /** the text behind the spinner; `givesUp` is epoch milliseconds */
   | { type: 'step-doing'; step: string; text: string; done?: number; total?: number; givesUp?: number }
-  | { type: 'step-ended'; step: string; label: string; result: 'ok' | 'look' | 'failed' | 'skipped'; text: string; ms: number }
+  | {
+      type: 'step-ended';
+      step: string;
+      label: string;
+      result: 'ok' | 'look' | 'failed' | 'skipped';
+      text: string;
+      ms: number;
+    }
   /** a wait that belongs to no step: a lease, an outcome that may still come */
   | { type: 'waiting'; text: string; until: number }
   | { type: 'said'; text: string };

@@ -38,7 +38,11 @@ export interface HttpWriter extends HttpReader {
 export interface RedisReader {
   read(url: string, ...command: [string, ...string[]]): Promise<any>;
   /** pattern subscription; returns a function that ends it */
-  subscribe(url: string, pattern: string, listener: (channel: string, message: string) => void): Promise<() => Promise<void>>;
+  subscribe(
+    url: string,
+    pattern: string,
+    listener: (channel: string, message: string) => void,
+  ): Promise<() => Promise<void>>;
 }
 export interface RedisWriter extends RedisReader {
   write(url: string, ...command: [string, ...string[]]): Promise<any>;
@@ -62,7 +66,11 @@ export interface PostgresReader {
 }
 export interface SqliteReader {
   /** opened read-only, one connection kept per path while the reader lives; leaves no file behind */
-  rows<T = Record<string, any>>(path: string, statement: Statement, values?: readonly (string | number | null)[]): Promise<T[]>;
+  rows<T = Record<string, any>>(
+    path: string,
+    statement: Statement,
+    values?: readonly (string | number | null)[],
+  ): Promise<T[]>;
   /** sha256 over all rows of one table in rowid or primary-key order, and their number */
   digest(path: string, table: string): Promise<{ digest: string; rows: number }>;
 }
@@ -157,7 +165,11 @@ export interface WriteHooks {
 export interface Clients {
   reader(options: { signal: AbortSignal; deadline: number }): Reader;
   writer(options: { signal: AbortSignal; deadline: number; hooks: WriteHooks }): Writer;
-  prober(options: { signal: AbortSignal; deadline: number; declared: readonly { method: string; url: string }[] }): Prober;
+  prober(options: {
+    signal: AbortSignal;
+    deadline: number;
+    declared: readonly { method: string; url: string }[];
+  }): Prober;
   /** closes pooled connections */
   close(): Promise<void>;
 }

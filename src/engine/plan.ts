@@ -52,7 +52,12 @@ export interface Looking {
 const LOOK_MS = 10_000;
 
 /** Sees everything once, side by side, without retries. */
-export async function look(looking: Looking, window: Window, owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>, wanted: (step: Step) => boolean = () => true): Promise<World> {
+export async function look(
+  looking: Looking,
+  window: Window,
+  owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>,
+  wanted: (step: Step) => boolean = () => true,
+): Promise<World> {
   const world: World = new Map();
   const steps = looking.steps.filter((step) => !step.skipped && step.plugin.kind === 'resource' && wanted(step));
   const seen = await Promise.all(
@@ -89,7 +94,13 @@ export function simulateStep(step: Step, phase: Phase, window: Window, mine: Map
     all.release.push(...decision.release);
     for (const { id } of decision.pending) if (!decision.changes.some((change) => change.id === id)) mine.delete(id);
     if (decision.changes.length === 0) return all;
-    if (turn > 4) throw new Refusal(`${step.id} does not come to rest: ${decision.changes.map((change) => change.id).slice(0, 3).join(', ')} would change again and again`);
+    if (turn > 4)
+      throw new Refusal(
+        `${step.id} does not come to rest: ${decision.changes
+          .map((change) => change.id)
+          .slice(0, 3)
+          .join(', ')} would change again and again`,
+      );
     for (const { id, from, to } of decision.changes) {
       const own = mine.get(id);
       mine.set(id, { before: own ? own.before : from, after: to });
@@ -118,19 +129,36 @@ export function phaseSteps(steps: readonly Step[], phase: Phase, owned: OwnedWor
 }
 
 /** The plan of going through `phases` one after the other. */
-export async function plan(looking: Looking, window: Window, state: WindowState | undefined, phases: readonly Phase[], options: { rights?: boolean; world?: World } = {}): Promise<Plan> {
+export async function plan(
+  looking: Looking,
+  window: Window,
+  state: WindowState | undefined,
+  phases: readonly Phase[],
+  options: { rights?: boolean; world?: World } = {},
+): Promise<Plan> {
   const owned = copyOwned(state?.owned ?? new Map());
-  const world = options.world ? copyWorld(options.world) : await look(looking, window, owned, (step) => !isClosing(phases[0]!) || (owned.get(step.id)?.size ?? 0) > 0);
+  const world = options.world
+    ? copyWorld(options.world)
+    : await look(looking, window, owned, (step) => !isClosing(phases[0]!) || (owned.get(step.id)?.size ?? 0) > 0);
   const planned = new Map<string, PlannedStep>();
   const firstWall = looking.steps.find((step) => roleOf(step) === 'wall' && !step.skipped)?.id;
   for (const phase of phases) {
     // A notice says when writes worked again; what time that will be, a plan cannot know, and any time tells the same.
-    const at = isClosing(phase) && window.reopened === undefined ? { ...window, reopened: new Date(looking.now()).toISOString() } : window;
+    const at =
+      isClosing(phase) && window.reopened === undefined
+        ? { ...window, reopened: new Date(looking.now()).toISOString() }
+        : window;
     for (const step of phaseSteps(looking.steps, phase, owned)) {
       const entry = planned.get(step.id) ?? blank(step);
       planned.set(step.id, entry);
       if (step.plugin.kind === 'action') {
-        const edges = { announced: [], open: ['open'], soaking: ['reopen'], closed: ['closed'], aborted: ['reopen', 'closed'] }[phase] as string[];
+        const edges = {
+          announced: [],
+          open: ['open'],
+          soaking: ['reopen'],
+          closed: ['closed'],
+          aborted: ['reopen', 'closed'],
+        }[phase] as string[];
         if (step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
       } else if (step.plugin.kind === 'check') {
         if (!step.plugin.on.includes('open')) continue;
@@ -140,13 +168,26 @@ export async function plan(looking: Looking, window: Window, state: WindowState 
     }
   }
   if (options.rights !== false) await askRights(looking, planned);
-  const skipped = looking.steps.filter((step) => step.skipped).map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
+  const skipped = looking.steps
+    .filter((step) => step.skipped)
+    .map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
   const steps = [...planned.values(), ...skipped];
   if (!isClosing(phases[0]!)) steps.sort((a, b) => index(looking.steps, a.id) - index(looking.steps, b.id));
-  return { phases: [...phases], steps, changes: steps.reduce((sum, step) => sum + (step.verdict === 'runs' ? 1 : step.changes.length), 0) };
+  return {
+    phases: [...phases],
+    steps,
+    changes: steps.reduce((sum, step) => sum + (step.verdict === 'runs' ? 1 : step.changes.length), 0),
+  };
 }
 
-function planResource(entry: PlannedStep, step: Step, phase: Phase, window: Window, owned: OwnedWorld, world: World): void {
+function planResource(
+  entry: PlannedStep,
+  step: Step,
+  phase: Phase,
+  window: Window,
+  owned: OwnedWorld,
+  world: World,
+): void {
   const seen = world.get(step.id);
   if (seen === undefined) return;
   if (seen instanceof Unknown) {
@@ -169,9 +210,23 @@ function planResource(entry: PlannedStep, step: Step, phase: Phase, window: Wind
     }
     entry.unknown.push(...decision.unknown);
     entry.drift.push(...decision.drift);
-    const notes = resource.notes?.({ params: step.params, phase, window, seen: seenBefore, changes: decision.changes, owned: ownedBefore, when: 'plan' }) ?? [];
-    if (decision.changes.length > 0 || entry.notes.length === 0) entry.notes = notes.length > 0 ? notes : [decision.changes.length > 0 ? `${decision.changes.length} would change` : 'in sync'];
-    for (const drift of decision.drift) entry.notes.push(drift.gone ? `${drift.id} is gone already` : `${drift.id} was changed by somebody else`);
+    const notes =
+      resource.notes?.({
+        params: step.params,
+        phase,
+        window,
+        seen: seenBefore,
+        changes: decision.changes,
+        owned: ownedBefore,
+        when: 'plan',
+      }) ?? [];
+    if (decision.changes.length > 0 || entry.notes.length === 0)
+      entry.notes =
+        notes.length > 0
+          ? notes
+          : [decision.changes.length > 0 ? `${decision.changes.length} would change` : 'in sync'];
+    for (const drift of decision.drift)
+      entry.notes.push(drift.gone ? `${drift.id} is gone already` : `${drift.id} was changed by somebody else`);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     entry.refusal = { message: error.message, next: error.next };
@@ -220,6 +275,15 @@ function index(steps: readonly Step[], id: string): number {
 /** Whether two plans would do the same things to the same things (times move from one look to the next). */
 export function samePlan(a: Plan, b: Plan): boolean {
   const shape = (plan: Plan) =>
-    JSON.stringify(plan.steps.map((step) => [step.id, step.verdict, step.changes.map((change) => [change.id, change.from === null, change.to === null]), step.missing, step.refusal?.message, step.skipped]));
+    JSON.stringify(
+      plan.steps.map((step) => [
+        step.id,
+        step.verdict,
+        step.changes.map((change) => [change.id, change.from === null, change.to === null]),
+        step.missing,
+        step.refusal?.message,
+        step.skipped,
+      ]),
+    );
   return shape(a) === shape(b);
 }

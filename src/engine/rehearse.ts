@@ -26,7 +26,16 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
   const results = new Map<string, RehearsedStep>();
   for (const step of steps) {
     const leaves = step.plugin.kind === 'check' ? undefined : step.plugin.leaves;
-    results.set(step.id, { id: step.id, uses: step.plugin.name, kind: step.plugin.kind, start: { change: 0, inSync: 0, unknown: 0 }, notes: [], asBefore: 0, leaves, skipped: step.skipped });
+    results.set(step.id, {
+      id: step.id,
+      uses: step.plugin.name,
+      kind: step.plugin.kind,
+      start: { change: 0, inSync: 0, unknown: 0 },
+      notes: [],
+      asBefore: 0,
+      leaves,
+      skipped: step.skipped,
+    });
   }
   const later = { ...window, until: new Date(Date.parse(window.until) + 15 * 60_000).toISOString() };
   const reopened = { ...later, reopened: later.since };
@@ -42,13 +51,18 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
       result.notes = notes;
     });
     go('open', window, (step, changes) => {
-      if (changes > 0) problems.push({ step: step.id, message: `a second start would change ${changes} again: it is not idempotent` });
+      if (changes > 0)
+        problems.push({ step: step.id, message: `a second start would change ${changes} again: it is not idempotent` });
     });
     if (first) go('open', later, () => undefined);
     for (const phase of back) go(phase, reopened, () => undefined);
     compare(back.at(-1)!, world, owned, first);
 
-    function go(phase: Phase, at: Window, tell: (step: Step, changes: number, seen: number, unknown: number, notes: string[]) => void): void {
+    function go(
+      phase: Phase,
+      at: Window,
+      tell: (step: Step, changes: number, seen: number, unknown: number, notes: string[]) => void,
+    ): void {
       for (const step of phaseSteps(steps, phase, owned)) {
         const seen = world.get(step.id);
         if (step.plugin.kind !== 'resource' || seen === undefined) continue;
@@ -61,12 +75,26 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
         const before = new Map(seen);
         try {
           const decision = simulateStep(step, phase, at, mine, seen);
-          const notes = step.plugin.notes?.({ params: step.params, phase, window: at, seen: before, changes: decision.changes, owned: new Map(), when: 'plan' }) ?? [];
+          const notes =
+            step.plugin.notes?.({
+              params: step.params,
+              phase,
+              window: at,
+              seen: before,
+              changes: decision.changes,
+              owned: new Map(),
+              when: 'plan',
+            }) ?? [];
           tell(step, decision.changes.length, before.size, decision.unknown.length, notes);
-          for (const drift of decision.drift) problems.push({ step: step.id, message: `${drift.id} would be taken for somebody else's change in ${phase}` });
+          for (const drift of decision.drift)
+            problems.push({
+              step: step.id,
+              message: `${drift.id} would be taken for somebody else's change in ${phase}`,
+            });
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
-          if (!problems.some((one) => one.step === step.id && one.message === error.message)) problems.push({ step: step.id, message: error.message });
+          if (!problems.some((one) => one.step === step.id && one.message === error.message))
+            problems.push({ step: step.id, message: error.message });
         }
       }
     }
@@ -88,7 +116,8 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
           if (count) results.get(step.id)!.asBefore++;
         } else problems.push({ step: step.id, message: `${id} would not be as before after ${phase}` });
       }
-      if (!isHeld(step, phase) && (owned.get(step.id)?.size ?? 0) > 0) problems.push({ step: step.id, message: `${owned.get(step.id)!.size} would still be ours after ${phase}` });
+      if (!isHeld(step, phase) && (owned.get(step.id)?.size ?? 0) > 0)
+        problems.push({ step: step.id, message: `${owned.get(step.id)!.size} would still be ours after ${phase}` });
     }
   }
 }

@@ -24,7 +24,8 @@ export function isHeld(step: Step, phase: Phase): boolean {
   const role = roleOf(step);
   if (role === 'check') return false;
   if (step.release === 'reopen') return phase === 'open';
-  if (step.release === 'after-soak' || step.release === 'after-backfill') return phase === 'open' || phase === 'soaking';
+  if (step.release === 'after-soak' || step.release === 'after-backfill')
+    return phase === 'open' || phase === 'soaking';
   return (ROLES[role].held as readonly Phase[]).includes(phase);
 }
 

@@ -74,7 +74,8 @@ export class Run {
 
   private lookAtClocks(): void {
     const now = { wall: Date.now(), mono: performance.now() };
-    if (now.wall - this.ticked.wall > SLEPT_MS + TICK_MS || now.mono - this.ticked.mono > SLEPT_MS + TICK_MS) this.slept = true;
+    if (now.wall - this.ticked.wall > SLEPT_MS + TICK_MS || now.mono - this.ticked.mono > SLEPT_MS + TICK_MS)
+      this.slept = true;
     this.ticked = now;
   }
 
@@ -99,7 +100,11 @@ export class Run {
 
   private async takenOver(): Promise<never> {
     const by = await this.host.journal.lease(this.lease.environment).catch(() => undefined);
-    const error = new MaintError('E_TAKEN_OVER', `${this.lease.environment} was taken over${by ? ` by ${by.owner.name} (${by.owner.verb})` : ''} while this run was away; it stopped before its next write`, { next: ['maint status'] });
+    const error = new MaintError(
+      'E_TAKEN_OVER',
+      `${this.lease.environment} was taken over${by ? ` by ${by.owner.name} (${by.owner.verb})` : ''} while this run was away; it stopped before its next write`,
+      { next: ['maint status'] },
+    );
     this.lost.abort(error);
     throw error;
   }
@@ -203,12 +208,22 @@ export function waitUntil(until: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Runs `work` under the environment's lease. A living run is in the way (75); a dead one of this machine is not. */
-export async function withLease<T>(host: Host, environment: string, verb: string, options: LeaseOptions, work: (run: Run) => Promise<T>): Promise<T> {
+export async function withLease<T>(
+  host: Host,
+  environment: string,
+  verb: string,
+  options: LeaseOptions,
+  work: (run: Run) => Promise<T>,
+): Promise<T> {
   const { lease, quietAt } = await takeLease(host, environment, verb, options);
   const run = new Run(host, lease);
   try {
     if (quietAt > run.now()) {
-      host.emit({ type: 'waiting', text: `taken over; what the other run was writing may still arrive`, until: quietAt });
+      host.emit({
+        type: 'waiting',
+        text: `taken over; what the other run was writing may still arrive`,
+        until: quietAt,
+      });
       await run.wait(quietAt);
     }
     return await work(run);
@@ -217,7 +232,12 @@ export async function withLease<T>(host: Host, environment: string, verb: string
   }
 }
 
-async function takeLease(host: Host, environment: string, verb: string, options: LeaseOptions): Promise<{ lease: Lease; quietAt: number }> {
+async function takeLease(
+  host: Host,
+  environment: string,
+  verb: string,
+  options: LeaseOptions,
+): Promise<{ lease: Lease; quietAt: number }> {
   const { journal, machine, interrupt } = host;
   const owner = machine.owner(verb);
   const giveUp = monotonicNow() + (options.waitMs ?? 0);
@@ -235,11 +255,19 @@ async function takeLease(host: Host, environment: string, verb: string, options:
         quietAt = monotonicNow() + left;
       } else if (now - existing.renewedAt < ALIVE_MS) {
         if (monotonicNow() >= giveUp) throw busy(existing, now);
-        host.emit({ type: 'waiting', text: `${existing.owner.name} is acting on ${environment} (${existing.owner.verb})`, until: giveUp });
+        host.emit({
+          type: 'waiting',
+          text: `${existing.owner.name} is acting on ${environment} (${existing.owner.verb})`,
+          until: giveUp,
+        });
         await waitUntil(Math.min(monotonicNow() + 500, giveUp), interrupt.signal);
         continue;
       } else if (left > 0) {
-        host.emit({ type: 'waiting', text: `the run of ${existing.owner.name} (${existing.owner.verb}) was last seen ${Math.round((now - existing.renewedAt) / 1000)}s ago; this one goes on by itself`, until: monotonicNow() + left });
+        host.emit({
+          type: 'waiting',
+          text: `the run of ${existing.owner.name} (${existing.owner.verb}) was last seen ${Math.round((now - existing.renewedAt) / 1000)}s ago; this one goes on by itself`,
+          until: monotonicNow() + left,
+        });
         await waitUntil(monotonicNow() + Math.min(left, 1000), interrupt.signal);
         continue;
       } else instead = existing.token;
@@ -252,7 +280,11 @@ async function takeLease(host: Host, environment: string, verb: string, options:
 }
 
 function busy(lease: Lease, now: number): MaintError {
-  return new MaintError('E_BUSY', `${lease.owner.name} is acting on ${lease.environment} right now: maint ${lease.owner.verb} (pid ${lease.owner.pid} on ${lease.owner.host}), last seen ${Math.max(0, Math.round((now - lease.renewedAt) / 1000))}s ago. Nothing changed.`, {
-    next: ['maint status', 'or wait for it: --wait 30s'],
-  });
+  return new MaintError(
+    'E_BUSY',
+    `${lease.owner.name} is acting on ${lease.environment} right now: maint ${lease.owner.verb} (pid ${lease.owner.pid} on ${lease.owner.host}), last seen ${Math.max(0, Math.round((now - lease.renewedAt) / 1000))}s ago. Nothing changed.`,
+    {
+      next: ['maint status', 'or wait for it: --wait 30s'],
+    },
+  );
 }

@@ -56,7 +56,11 @@ export interface WindowState {
 const ENDED: ReadonlySet<Phase> = new Set(['closed', 'aborted']);
 
 /** Folds a window's events. undefined: no such window. `surfaces` are parsed by who knows how (the journal keeps their text). */
-export function fold(id: string, events: readonly Recorded[], surfaces: readonly Surface[] = []): WindowState | undefined {
+export function fold(
+  id: string,
+  events: readonly Recorded[],
+  surfaces: readonly Surface[] = [],
+): WindowState | undefined {
   const first = events[0];
   if (first?.event.type !== 'opened') return undefined;
   const opened = first.event;
@@ -197,7 +201,14 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'checked': {
       const moments = state.checked.get(event.step) ?? new Map<Moment, Checked>();
-      moments.set(event.moment, { outcome: event.outcome, summary: event.summary, findings: event.findings, evidence: event.evidence, at, seq });
+      moments.set(event.moment, {
+        outcome: event.outcome,
+        summary: event.summary,
+        findings: event.findings,
+        evidence: event.evidence,
+        at,
+        seq,
+      });
       state.checked.set(event.step, moments);
       return;
     }
@@ -237,8 +248,13 @@ export function checkedInPhase(state: WindowState, step: string, moment: Moment)
   return moment === 'before' || checked.seq > state.phaseSeq ? checked : undefined;
 }
 
-export function evidenceOf(state: Pick<WindowState, 'checked'> | undefined, step: string): Partial<Record<Moment, any>> {
-  return Object.fromEntries([...(state?.checked.get(step) ?? [])].map(([moment, checked]) => [moment, checked.evidence]));
+export function evidenceOf(
+  state: Pick<WindowState, 'checked'> | undefined,
+  step: string,
+): Partial<Record<Moment, any>> {
+  return Object.fromEntries(
+    [...(state?.checked.get(step) ?? [])].map(([moment, checked]) => [moment, checked.evidence]),
+  );
 }
 
 export type Label =

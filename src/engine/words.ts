@@ -37,7 +37,9 @@ export function lasting(ms: number): string {
 
 /** A duration as the command line takes it: "30m", "1h30m". */
 export function asOption(ms: number): string {
-  return lasting(Math.round(ms / 1000) * 1000).replaceAll(' ', '').replace(/(\D)0(\d)/g, '$1$2');
+  return lasting(Math.round(ms / 1000) * 1000)
+    .replaceAll(' ', '')
+    .replace(/(\D)0(\d)/g, '$1$2');
 }
 
 export function count(n: number, one: string, many = `${one}s`): string {

@@ -41,7 +41,11 @@ export class MaintError extends Error {
   readonly next: readonly string[];
   /** where it differs from the catalogue's */
   readonly exit: ExitCode;
-  constructor(code: ErrorCode, message: string, more: { details?: readonly string[]; next?: readonly string[]; exit?: ExitCode; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    more: { details?: readonly string[]; next?: readonly string[]; exit?: ExitCode; cause?: unknown } = {},
+  ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'MaintError';
     this.code = code;
@@ -65,7 +69,17 @@ export class OuterError extends Error {
   readonly retryAfterMs: number | undefined;
   /** the service's own error word, e.g. Slack's `error`, Postgres' SQLSTATE */
   readonly code: string | undefined;
-  constructor(message: string, more: { effect: 'none' | 'answered' | 'unknown'; retryable: boolean; status?: number | undefined; retryAfterMs?: number | undefined; code?: string | undefined; cause?: unknown }) {
+  constructor(
+    message: string,
+    more: {
+      effect: 'none' | 'answered' | 'unknown';
+      retryable: boolean;
+      status?: number | undefined;
+      retryAfterMs?: number | undefined;
+      code?: string | undefined;
+      cause?: unknown;
+    },
+  ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'OuterError';
     this.effect = more.effect;

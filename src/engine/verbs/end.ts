@@ -20,22 +20,64 @@ export interface EndOptions extends LeaseOptions {
 }
 
 /** Nothing is open here: fine, unless the runbook's flag still holds the environment for a window nobody here knows. */
-export async function nothingToEnd(host: VerbHost, verb: 'end' | 'abort', environment: string, prepared: Prepared | undefined): Promise<VerbResult> {
+export async function nothingToEnd(
+  host: VerbHost,
+  verb: 'end' | 'abort',
+  environment: string,
+  prepared: Prepared | undefined,
+): Promise<VerbResult> {
   if (prepared) {
-    const looking: Looking = { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
+    const looking: Looking = {
+      steps: prepared.steps,
+      clients: host.clients,
+      signal: host.interrupt.signal,
+      now: monotonicNow,
+    };
     const [orphan] = await foreignHolders(looking, environment, '');
     if (orphan) {
-      return failed(verb, 'E_ORPHAN', environment, `${environment} has no window in this state, but ${orphan.step.id} still holds ${orphan.id} until ${utc(orphan.until, { seconds: false })}, "${orphan.reason}": writes are refused.`, {
-        next: [{ command: 'maint end', why: 'where it was started' }, { command: `maint end --holder ${orphan.id} --reason …`, why: 'nobody will ever end it? this removes just that holder' }],
-      });
+      return failed(
+        verb,
+        'E_ORPHAN',
+        environment,
+        `${environment} has no window in this state, but ${orphan.step.id} still holds ${orphan.id} until ${utc(orphan.until, { seconds: false })}, "${orphan.reason}": writes are refused.`,
+        {
+          next: [
+            { command: 'maint end', why: 'where it was started' },
+            {
+              command: `maint end --holder ${orphan.id} --reason …`,
+              why: 'nobody will ever end it? this removes just that holder',
+            },
+          ],
+        },
+      );
     }
   }
-  return { verb, exit: EXIT.DONE, environment, headline: `Nothing to ${verb}: ${environment} has no open window.`, details: [], look: 0, next: [{ command: 'maint start --window 30m', why: 'opens one' }] };
+  return {
+    verb,
+    exit: EXIT.DONE,
+    environment,
+    headline: `Nothing to ${verb}: ${environment} has no open window.`,
+    details: [],
+    look: 0,
+    next: [{ command: 'maint start --window 30m', why: 'opens one' }],
+  };
 }
 
-export async function end(host: VerbHost, prepared: Prepared, live: WindowState, options: EndOptions): Promise<VerbResult> {
+export async function end(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  options: EndOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
-  if (options.dryRun) return await planned(host, prepared, live, 'end', live.phase === 'aborted' ? ['aborted'] : live.phase === 'closed' ? ['closed'] : ['soaking', 'closed']);
+  if (options.dryRun)
+    return await planned(
+      host,
+      prepared,
+      live,
+      'end',
+      live.phase === 'aborted' ? ['aborted'] : live.phase === 'closed' ? ['closed'] : ['soaking', 'closed'],
+    );
   return await withLease(host, environment, 'end', options, async (run) => {
     const state = await current(host, prepared, live.id);
     if (!state) return await nothingToEnd(host, 'end', environment, prepared);
@@ -54,7 +96,12 @@ export async function end(host: VerbHost, prepared: Prepared, live: WindowState,
   });
 }
 
-export async function abort(host: VerbHost, prepared: Prepared, live: WindowState, options: EndOptions): Promise<VerbResult> {
+export async function abort(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  options: EndOptions,
+): Promise<VerbResult> {
   if (options.dryRun) return await planned(host, prepared, live, 'abort', ['aborted']);
   return await withLease(host, prepared.environment, 'abort', options, async (run) => {
     const state = await current(host, prepared, live.id);
@@ -70,11 +117,20 @@ async function current(host: VerbHost, prepared: Prepared, id: string): Promise<
 }
 
 /** undefined: go on to close. The rest of a soak that was interrupted is what is left of it; a bad one is done afresh. */
-async function soak(host: VerbHost, run: Run, prepared: Prepared, state: WindowState, options: EndOptions): Promise<VerbResult | undefined> {
+async function soak(
+  host: VerbHost,
+  run: Run,
+  prepared: Prepared,
+  state: WindowState,
+  options: EndOptions,
+): Promise<VerbResult | undefined> {
   const skip = new Set(options.skip);
   const soakMs = options.soakMs ?? state.opened.soakMs;
-  const checks = prepared.steps.filter((step) => !step.skipped && !skip.has(step.id) && step.plugin.kind === 'check' && step.plugin.on.includes('soaking'));
-  if (state.soakUntil === undefined || soakVerdict(state) === 'bad') await run.append(state, [{ type: 'soak', until: new Date((await host.journal.now()) + soakMs).toISOString() }]);
+  const checks = prepared.steps.filter(
+    (step) => !step.skipped && !skip.has(step.id) && step.plugin.kind === 'check' && step.plugin.on.includes('soaking'),
+  );
+  if (state.soakUntil === undefined || soakVerdict(state) === 'bad')
+    await run.append(state, [{ type: 'soak', until: new Date((await host.journal.now()) + soakMs).toISOString() }]);
   const until = run.now() + Math.max(0, Date.parse(state.soakUntil!) - (await host.journal.now()));
   const watching = checks.length > 0;
   if (!watching) host.emit({ type: 'step-began', step: 'soak', label: 'soak' });
@@ -83,7 +139,15 @@ async function soak(host: VerbHost, run: Run, prepared: Prepared, state: WindowS
   const failures = await runChecks(acting, 'soaking', until, (step) => !skip.has(step.id));
   if (failures.length === 0) {
     await run.wait(until);
-    if (!watching) host.emit({ type: 'step-ended', step: 'soak', label: 'soak', result: 'ok', text: `${lasting(soakMs)} waited; nothing watched reads (add soak/http)`, ms: soakMs });
+    if (!watching)
+      host.emit({
+        type: 'step-ended',
+        step: 'soak',
+        label: 'soak',
+        result: 'ok',
+        text: `${lasting(soakMs)} waited; nothing watched reads (add soak/http)`,
+        ms: soakMs,
+      });
     return undefined;
   }
   const wishes = failures.map((failure) => prepared.steps.find((step) => step.id === failure.step)?.onBad ?? 'hold');
@@ -92,46 +156,81 @@ async function soak(host: VerbHost, run: Run, prepared: Prepared, state: WindowS
   if (wishes.includes('refreeze')) {
     await refreeze(run, state);
     const result = await converge(run.acting(state, prepared.steps), 'open', { verb: 'refreeze' });
-    await run.append(state, [{ type: 'run', state: 'ended', verb: 'end', owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
-    return failed('end', 'E_SOAK_BAD', prepared.environment, `the soak found trouble, and ${prepared.environment} is read-only again${result.stopped ? ` in part (${result.stopped.step}: ${result.stopped.message})` : ''}, until ${utc(state.window.until, { seconds: false })}.`, {
+    await run.append(state, [
+      { type: 'run', state: 'ended', verb: 'end', owner: run.lease.owner.name, exit: EXIT.HUMAN },
+    ]);
+    return failed(
+      'end',
+      'E_SOAK_BAD',
+      prepared.environment,
+      `the soak found trouble, and ${prepared.environment} is read-only again${result.stopped ? ` in part (${result.stopped.step}: ${result.stopped.message})` : ''}, until ${utc(state.window.until, { seconds: false })}.`,
+      {
+        window: state.id,
+        state,
+        details,
+        next: [{ command: 'maint end', why: 'when it is mended: opens and soaks afresh' }, { command: 'maint status' }],
+      },
+    );
+  }
+  await run.append(state, [
+    { type: 'run', state: 'ended', verb: 'end', owner: run.lease.owner.name, exit: EXIT.HUMAN },
+  ]);
+  return failed(
+    'end',
+    'E_SOAK_BAD',
+    prepared.environment,
+    `${prepared.environment} takes writes again, but the soak found trouble; the window is not closed, and what was stopped stays stopped.`,
+    {
       window: state.id,
       state,
       details,
-      next: [{ command: 'maint end', why: 'when it is mended: opens and soaks afresh' }, { command: 'maint status' }],
-    });
-  }
-  await run.append(state, [{ type: 'run', state: 'ended', verb: 'end', owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
-  return failed('end', 'E_SOAK_BAD', prepared.environment, `${prepared.environment} takes writes again, but the soak found trouble; the window is not closed, and what was stopped stays stopped.`, {
-    window: state.id,
-    state,
-    details,
-    next: [
-      { command: 'maint end', why: 'soaks afresh' },
-      { command: `maint end --skip ${failures[0]!.step}`, why: 'close in spite of it' },
-      { command: 'maint start --window 30m', why: 'read-only again' },
-    ],
-  });
+      next: [
+        { command: 'maint end', why: 'soaks afresh' },
+        { command: `maint end --skip ${failures[0]!.step}`, why: 'close in spite of it' },
+        { command: 'maint start --window 30m', why: 'read-only again' },
+      ],
+    },
+  );
 }
 
-async function finish(host: VerbHost, run: Run, prepared: Prepared, state: WindowState, verb: 'end' | 'abort', phase: 'closed' | 'aborted', options: EndOptions): Promise<VerbResult> {
+async function finish(
+  host: VerbHost,
+  run: Run,
+  prepared: Prepared,
+  state: WindowState,
+  verb: 'end' | 'abort',
+  phase: 'closed' | 'aborted',
+  options: EndOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
   const skip = new Set(options.skip);
   const result = await converge(run.acting(state, prepared.steps), phase, { verb, skip });
   if (result.failures.length > 0) return await leftBehind(run, state, environment, verb, result.failures);
-  await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.DONE }], 'close');
+  await run.append(
+    state,
+    [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.DONE }],
+    'close',
+  );
   const others = await othersHolding(host, prepared, state);
   const look = lookCount(state) + state.left.length;
   const closedAt = state.wallsClosedAt;
   const openAt = state.wallsOpenAt;
   const planned = Date.parse(state.window.plannedUntil) - Date.parse(state.window.since);
-  const was = closedAt && openAt ? `was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))} (planned ${lasting(planned)})` : 'was never read-only';
+  const was =
+    closedAt && openAt
+      ? `was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))} (planned ${lasting(planned)})`
+      : 'was never read-only';
   return {
     verb,
     exit: EXIT.DONE,
     environment,
     window: state.id,
     headline: `${environment} ${was}.${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is as it was.'}`,
-    details: [...driftLines(state), ...state.left.map((left) => `${left.step} ${left.ids.join(', ')}  left behind: ${left.reason}`), ...others],
+    details: [
+      ...driftLines(state),
+      ...state.left.map((left) => `${left.step} ${left.ids.join(', ')}  left behind: ${left.reason}`),
+      ...others,
+    ],
     look,
     next: [{ command: `maint report ${state.id}`, why: 'the window as a document' }],
     state,
@@ -144,33 +243,81 @@ async function othersHolding(host: VerbHost, prepared: Prepared, state: WindowSt
     if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
     const reader = host.clients.reader({ signal: host.interrupt.signal, deadline: monotonicNow() + 10_000 });
     const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
-    for (const holder of holders) if (holder.id !== state.id) lines.push(`${step.id}  still read-only: ${holder.id} (${holder.environment}) holds it until ${utc(holder.until, { seconds: false })}, "${holder.reason}"`);
+    for (const holder of holders)
+      if (holder.id !== state.id)
+        lines.push(
+          `${step.id}  still read-only: ${holder.id} (${holder.environment}) holds it until ${utc(holder.until, { seconds: false })}, "${holder.reason}"`,
+        );
   }
   return lines;
 }
 
-async function leftBehind(run: Run, state: WindowState, environment: string, verb: 'end' | 'abort', failures: StepFailure[]): Promise<VerbResult> {
+async function leftBehind(
+  run: Run,
+  state: WindowState,
+  environment: string,
+  verb: 'end' | 'abort',
+  failures: StepFailure[],
+): Promise<VerbResult> {
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
   const open = state.walls === 'open';
-  return failed(verb, 'E_LEFT_BEHIND', environment, `${environment} is ${open ? 'read-write' : 'STILL READ-ONLY'}, ${open ? 'but' : 'and'} ${count(leftCount(failures), 'thing is', 'things are')} not as before:`, {
-    window: state.id,
-    state,
-    details: failureLines(failures),
-    next: [
-      { command: `maint ${verb}`, why: 'tries just these again' },
-      { command: `maint end --leave ${failures[0]!.ids[0] ? `${failures[0]!.step}/${failures[0]!.ids[0]}` : failures[0]!.step} --reason …`, why: 'never coming back?' },
-    ],
-  });
+  return failed(
+    verb,
+    'E_LEFT_BEHIND',
+    environment,
+    `${environment} is ${open ? 'read-write' : 'STILL READ-ONLY'}, ${open ? 'but' : 'and'} ${count(leftCount(failures), 'thing is', 'things are')} not as before:`,
+    {
+      window: state.id,
+      state,
+      details: failureLines(failures),
+      next: [
+        { command: `maint ${verb}`, why: 'tries just these again' },
+        {
+          command: `maint end --leave ${failures[0]!.ids[0] ? `${failures[0]!.step}/${failures[0]!.ids[0]}` : failures[0]!.step} --reason …`,
+          why: 'never coming back?',
+        },
+      ],
+    },
+  );
 }
 
-async function planned(host: VerbHost, prepared: Prepared, live: WindowState, verb: string, phases: ('soaking' | 'closed' | 'aborted')[]): Promise<VerbResult> {
-  const looking: Looking = { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
+async function planned(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  verb: string,
+  phases: ('soaking' | 'closed' | 'aborted')[],
+): Promise<VerbResult> {
+  const looking: Looking = {
+    steps: prepared.steps,
+    clients: host.clients,
+    signal: host.interrupt.signal,
+    now: monotonicNow,
+  };
   const result = await plan(looking, live.window, live, phases);
-  return { verb, exit: EXIT.DONE, environment: prepared.environment, window: live.id, headline: `${count(result.changes, 'change')} to undo, nothing written.`, details: [], look: 0, next: [{ command: `maint ${verb}`, why: 'do it' }], plan: result, state: live };
+  return {
+    verb,
+    exit: EXIT.DONE,
+    environment: prepared.environment,
+    window: live.id,
+    headline: `${count(result.changes, 'change')} to undo, nothing written.`,
+    details: [],
+    look: 0,
+    next: [{ command: `maint ${verb}`, why: 'do it' }],
+    plan: result,
+    state: live,
+  };
 }
 
 /** end --leave STEP[/ID]: the way out when something will never come back. */
-export async function leave(host: VerbHost, prepared: Prepared, live: WindowState, what: string, reason: string, options: LeaseOptions): Promise<VerbResult> {
+export async function leave(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  what: string,
+  reason: string,
+  options: LeaseOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
   const slash = what.indexOf('/');
   const stepId = slash < 0 ? what : what.slice(0, slash);
@@ -181,18 +328,41 @@ export async function leave(host: VerbHost, prepared: Prepared, live: WindowStat
     const ids = slash < 0 ? mine : mine.filter((id) => id === what.slice(slash + 1));
     if (ids.length === 0) {
       const all = stillOurs(state).map((one) => `${one.step}/${one.id}`);
-      throw new MaintError('E_USAGE', `--leave ${what} names nothing that is ours in ${state.id}.`, { details: all.length > 0 ? ['what is:', ...all.slice(0, 20)] : ['nothing is'], next: [all[0] ? `maint end --leave ${all[0]} --reason …` : 'maint end'] });
+      throw new MaintError('E_USAGE', `--leave ${what} names nothing that is ours in ${state.id}.`, {
+        details: all.length > 0 ? ['what is:', ...all.slice(0, 20)] : ['nothing is'],
+        next: [all[0] ? `maint end --leave ${all[0]} --reason …` : 'maint end'],
+      });
     }
     await run.append(state, [{ type: 'left', step: stepId, ids, reason, by: run.lease.owner.name }]);
     const rest = stillOurs(state).length;
     const ending = state.phase === 'closed' || state.phase === 'aborted';
-    if (ending && rest === 0) return await finish(host, run, prepared, state, 'end', state.phase as 'closed' | 'aborted', { skip: [], dryRun: false });
-    return { verb: 'end', exit: EXIT.DONE, environment, window: state.id, headline: `${count(ids.length, 'thing')} of ${stepId} left behind for good: ${reason}. ${count(rest, 'thing')} still to undo.`, details: ids, look: 1, next: [{ command: 'maint end', why: 'the rest' }], state };
+    if (ending && rest === 0)
+      return await finish(host, run, prepared, state, 'end', state.phase as 'closed' | 'aborted', {
+        skip: [],
+        dryRun: false,
+      });
+    return {
+      verb: 'end',
+      exit: EXIT.DONE,
+      environment,
+      window: state.id,
+      headline: `${count(ids.length, 'thing')} of ${stepId} left behind for good: ${reason}. ${count(rest, 'thing')} still to undo.`,
+      details: ids,
+      look: 1,
+      next: [{ command: 'maint end', why: 'the rest' }],
+      state,
+    };
   });
 }
 
 /** end --holder ID: removes the holder of a window that no state knows any more, through the same converge. */
-export async function removeHolder(host: VerbHost, prepared: Prepared, id: string, reason: string, options: LeaseOptions): Promise<VerbResult> {
+export async function removeHolder(
+  host: VerbHost,
+  prepared: Prepared,
+  id: string,
+  reason: string,
+  options: LeaseOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
   const reader = () => host.clients.reader({ signal: host.interrupt.signal, deadline: monotonicNow() + 10_000 });
   const owners: { step: string; state: Record<string, unknown>; since: string; until: string; reason: string }[] = [];
@@ -201,15 +371,46 @@ export async function removeHolder(host: VerbHost, prepared: Prepared, id: strin
     if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
     for (const holder of await step.plugin.holders(reader(), step.params)) {
       seen.push(holder.id);
-      if (holder.id === id) owners.push({ step: step.id, state: holder.state, since: holder.since, until: holder.until, reason: holder.reason });
+      if (holder.id === id)
+        owners.push({
+          step: step.id,
+          state: holder.state,
+          since: holder.since,
+          until: holder.until,
+          reason: holder.reason,
+        });
     }
   }
   const first = owners[0];
-  if (!first) throw new MaintError('E_NO_WINDOW', `No flag of this runbook has a holder ${id}. Nothing changed.`, { details: seen.length > 0 ? [`there are: ${seen.join(', ')}`] : ['there is none at all'], next: ['maint status'] });
+  if (!first)
+    throw new MaintError('E_NO_WINDOW', `No flag of this runbook has a holder ${id}. Nothing changed.`, {
+      details: seen.length > 0 ? [`there are: ${seen.join(', ')}`] : ['there is none at all'],
+      next: ['maint status'],
+    });
   return await withLease(host, environment, 'end --holder', options, async (run): Promise<VerbResult> => {
     // Adopted: journalled as if we had put it there, so that removing it is an ordinary undo of a window.
     const events: JournalEvent[] = [
-      { type: 'opened', environment, until: first.until, reason: `orphan: ${first.reason}`, by: run.lease.owner.name, contact: prepared.contact, onExpiry: prepared.onExpiry, soakMs: prepared.soakMs, budgetMs: prepared.budgetMs, version: host.version, runbook: { name: prepared.name, path: prepared.path, folder: prepared.folder, text: prepared.text, surfaces: prepared.surfacesFile }, only: prepared.only, skip: prepared.skip },
+      {
+        type: 'opened',
+        environment,
+        until: first.until,
+        reason: `orphan: ${first.reason}`,
+        by: run.lease.owner.name,
+        contact: prepared.contact,
+        onExpiry: prepared.onExpiry,
+        soakMs: prepared.soakMs,
+        budgetMs: prepared.budgetMs,
+        version: host.version,
+        runbook: {
+          name: prepared.name,
+          path: prepared.path,
+          folder: prepared.folder,
+          text: prepared.text,
+          surfaces: prepared.surfacesFile,
+        },
+        only: prepared.only,
+        skip: prepared.skip,
+      },
       { type: 'note', text: `adopted to be removed: ${reason}`, by: run.lease.owner.name },
       ...owners.flatMap((owner): JournalEvent[] => [
         { type: 'intent', step: owner.step, changes: [{ id, from: null, to: owner.state }] },
@@ -221,4 +422,3 @@ export async function removeHolder(host: VerbHost, prepared: Prepared, id: strin
     return await finish(host, run, prepared, state, 'abort', 'aborted', { skip: [], dryRun: false });
   });
 }
-

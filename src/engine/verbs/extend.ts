@@ -14,14 +14,26 @@ export interface ExtendOptions extends LeaseOptions {
   until?: string | undefined;
 }
 
-export async function extend(host: VerbHost, prepared: Prepared, live: WindowState, options: ExtendOptions): Promise<VerbResult> {
+export async function extend(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  options: ExtendOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
   return await withLease(host, environment, 'extend', options, async (run) => {
     const state = await liveWindow(host, environment, prepared);
-    if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted') throw noWindow(environment, 'extend');
+    if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
+      throw noWindow(environment, 'extend');
     const was = state.window.until;
-    const until = options.until ?? new Date(Math.max(Date.parse(was), await host.journal.now()) + options.byMs!).toISOString();
-    if (Date.parse(until) <= (await host.journal.now())) throw new MaintError('E_USAGE', `--until ${until} is in the past; the window ends ${utc(was)}. Nothing changed.`, { next: ['maint extend --by 15m'] });
+    const until =
+      options.until ?? new Date(Math.max(Date.parse(was), await host.journal.now()) + options.byMs!).toISOString();
+    if (Date.parse(until) <= (await host.journal.now()))
+      throw new MaintError(
+        'E_USAGE',
+        `--until ${until} is in the past; the window ends ${utc(was)}. Nothing changed.`,
+        { next: ['maint extend --by 15m'] },
+      );
     await run.append(state, [
       { type: 'run', state: 'began', verb: 'extend', owner: run.lease.owner.name },
       { type: 'extended', until, by: run.lease.owner.name },
@@ -38,12 +50,20 @@ export async function extend(host: VerbHost, prepared: Prepared, live: WindowSta
       headline: `${environment} stays ${state.phase === 'soaking' ? 'in its soak' : 'read-only'} until ${utc(until, { seconds: false })} (it was ${utc(was, { seconds: false })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
       details: [...failureLines(result.failures), ...driftLines(state)],
       look: result.failures.length + lookCount(state),
-      next: [...(result.failures.length > 0 ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }] : []), { command: 'maint end', why: 'when it is done' }, { command: 'maint status' }],
+      next: [
+        ...(result.failures.length > 0
+          ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]
+          : []),
+        { command: 'maint end', why: 'when it is done' },
+        { command: 'maint status' },
+      ],
       state,
     };
   });
 }
 
 export function noWindow(environment: string, verb: string): MaintError {
-  return new MaintError('E_NO_WINDOW', `${environment} has no open window to ${verb}. Nothing changed.`, { next: ['maint start --window 30m', 'maint status'] });
+  return new MaintError('E_NO_WINDOW', `${environment} has no open window to ${verb}. Nothing changed.`, {
+    next: ['maint start --window 30m', 'maint status'],
+  });
 }

@@ -29,7 +29,13 @@ export interface Status {
 const ALIVE_MS = 6_000;
 
 /** What the journal alone tells; `planned` adds what a look at the world found (newcomers, drift). */
-export async function statusOf(host: Pick<VerbHost, 'journal'>, state: WindowState, lease: Lease | undefined, steps: readonly Step[], planned?: Plan): Promise<Status> {
+export async function statusOf(
+  host: Pick<VerbHost, 'journal'>,
+  state: WindowState,
+  lease: Lease | undefined,
+  steps: readonly Step[],
+  planned?: Plan,
+): Promise<Status> {
   const now = await host.journal.now();
   const { window } = state;
   const alive = lease !== undefined && now - lease.renewedAt < ALIVE_MS;
@@ -44,41 +50,92 @@ export async function statusOf(host: Pick<VerbHost, 'journal'>, state: WindowSta
   const soak = asOption(state.opened.soakMs);
   const next: NextCommand[] = [];
   if (what === 'overdue') {
-    lines.push(`${env} is READ-ONLY and OVERDUE by ${lasting(-left)} · ${state.id} · ${who}, last seen ${utc(state.lastAt, { today: now })} · planned end ${utc(window.until, { seconds: false })}`);
-    lines.push(window.onExpiry === 'hold' ? 'writes stay refused (on_expiry: hold)' : 'the guards have opened by themselves (on_expiry: open); everything else is still stopped');
+    lines.push(
+      `${env} is READ-ONLY and OVERDUE by ${lasting(-left)} · ${state.id} · ${who}, last seen ${utc(state.lastAt, { today: now })} · planned end ${utc(window.until, { seconds: false })}`,
+    );
+    lines.push(
+      window.onExpiry === 'hold'
+        ? 'writes stay refused (on_expiry: hold)'
+        : 'the guards have opened by themselves (on_expiry: open); everything else is still stopped',
+    );
     next.push({ command: `maint end --soak ${soak}` }, { command: 'maint extend --by 15m' });
   } else if (what === 'open') {
-    lines.push(`${env} is READ-ONLY · ${state.id} · since ${utc(state.wallsClosedAt ?? window.since)} ${who} · until ${utc(window.until, { seconds: false })} (${lasting(left)} left) · "${window.reason}"`);
-    next.push({ command: `maint end --soak ${soak}`, why: `by ${utc(beginEndBy, { seconds: false })}` }, { command: 'maint extend --by 15m' });
+    lines.push(
+      `${env} is READ-ONLY · ${state.id} · since ${utc(state.wallsClosedAt ?? window.since)} ${who} · until ${utc(window.until, { seconds: false })} (${lasting(left)} left) · "${window.reason}"`,
+    );
+    next.push(
+      { command: `maint end --soak ${soak}`, why: `by ${utc(beginEndBy, { seconds: false })}` },
+      { command: 'maint extend --by 15m' },
+    );
   } else if (what === 'interrupted' || what === 'held') {
     const verb = state.phase === 'open' ? 'start --window 30m' : state.phase === 'aborted' ? 'abort' : 'end';
-    lines.push(`${env} is ${readOnly ? 'READ-ONLY' : 'between two states'}: ${what === 'held' ? 'a step failed, and the runbook says to hold' : `maint ${state.phase === 'open' ? 'start' : verb} was interrupted`} · ${state.id} · ${who}, last seen ${utc(state.lastAt, { today: now })} · nobody is acting`);
+    lines.push(
+      `${env} is ${readOnly ? 'READ-ONLY' : 'between two states'}: ${what === 'held' ? 'a step failed, and the runbook says to hold' : `maint ${state.phase === 'open' ? 'start' : verb} was interrupted`} · ${state.id} · ${who}, last seen ${utc(state.lastAt, { today: now })} · nobody is acting`,
+    );
     next.push({ command: `maint ${verb}`, why: 'goes on where it stopped' });
     if (state.phase === 'open') next.push({ command: 'maint abort', why: 'undoes it' });
   } else if (alive) {
-    lines.push(`${env} is ${what} · ${state.id} · ${lease.owner.name} is acting (maint ${lease.owner.verb}, pid ${lease.owner.pid} on ${lease.owner.host})`);
+    lines.push(
+      `${env} is ${what} · ${state.id} · ${lease.owner.name} is acting (maint ${lease.owner.verb}, pid ${lease.owner.pid} on ${lease.owner.host})`,
+    );
     next.push({ command: 'maint status --follow', why: 'watch it' });
   } else if (what === 'soak unattended') {
-    lines.push(`${env} takes writes again since ${utc(state.wallsOpenAt ?? state.phaseAt)}; the soak is unattended · ${state.id} · ${who}`);
-    next.push({ command: 'maint end', why: 'goes on with the rest of the soak' }, { command: 'maint start --window 30m', why: 'read-only again' });
+    lines.push(
+      `${env} takes writes again since ${utc(state.wallsOpenAt ?? state.phaseAt)}; the soak is unattended · ${state.id} · ${who}`,
+    );
+    next.push(
+      { command: 'maint end', why: 'goes on with the rest of the soak' },
+      { command: 'maint start --window 30m', why: 'read-only again' },
+    );
   } else if (what === 'soak bad') {
-    lines.push(`${env} takes writes again since ${utc(state.wallsOpenAt ?? state.phaseAt)}, but the soak found trouble · ${state.id} · ${who}`);
-    for (const [step, moments] of state.checked) if (moments.get('soaking')?.outcome === 'fail') lines.push(`${step}  ${moments.get('soaking')!.summary}`);
-    next.push({ command: 'maint end', why: 'soaks afresh' }, { command: 'maint start --window 30m', why: 'read-only again' });
+    lines.push(
+      `${env} takes writes again since ${utc(state.wallsOpenAt ?? state.phaseAt)}, but the soak found trouble · ${state.id} · ${who}`,
+    );
+    for (const [step, moments] of state.checked)
+      if (moments.get('soaking')?.outcome === 'fail') lines.push(`${step}  ${moments.get('soaking')!.summary}`);
+    next.push(
+      { command: 'maint end', why: 'soaks afresh' },
+      { command: 'maint start --window 30m', why: 'read-only again' },
+    );
   } else if (what === 'needs a human') {
-    lines.push(`${env} is ${readOnly ? 'STILL READ-ONLY' : 'read-write'}, but ${count(stillOurs(state).length, 'thing is', 'things are')} not as before · ${state.id} · ${who}`);
+    lines.push(
+      `${env} is ${readOnly ? 'STILL READ-ONLY' : 'read-write'}, but ${count(stillOurs(state).length, 'thing is', 'things are')} not as before · ${state.id} · ${who}`,
+    );
     next.push({ command: state.phase === 'aborted' ? 'maint abort' : 'maint end', why: 'tries just these again' });
   } else lines.push(`${env} is ${what} · ${state.id} · ${who}`);
   for (const failure of state.failures.values()) lines.push(`${failure.step}  ${failure.message}`);
   const toUndo = stillOurs(state).length;
   if (what === 'open' || what === 'overdue') {
     const newcomers = planned?.steps.flatMap((step) => step.changes.map((change) => `${step.id} ${change.id}`)) ?? [];
-    const drift = planned?.steps.flatMap((step) => step.drift.map((one) => `${step.id} ${one.id}`)) ?? state.drifts.map((one) => `${one.step} ${one.id}`);
+    const drift =
+      planned?.steps.flatMap((step) => step.drift.map((one) => `${step.id} ${one.id}`)) ??
+      state.drifts.map((one) => `${one.step} ${one.id}`);
     const holding = steps.filter((step) => !step.skipped && !state.failures.has(step.id)).length;
-    lines.push([`${holding} of ${steps.filter((step) => !step.skipped).length} steps hold`, `${count(toUndo, 'change')} to undo`, ...(newcomers.length > 0 ? [`appeared since: ${newcomers.slice(0, 3).join(', ')}`] : []), ...(drift.length > 0 ? [`changed by somebody else: ${drift.slice(0, 3).join(', ')}`] : [])].join(' · '));
-    if (newcomers.length > 0) next.push({ command: `maint start --window 30m`, why: 'stops what appeared since; the end does not move' });
+    lines.push(
+      [
+        `${holding} of ${steps.filter((step) => !step.skipped).length} steps hold`,
+        `${count(toUndo, 'change')} to undo`,
+        ...(newcomers.length > 0 ? [`appeared since: ${newcomers.slice(0, 3).join(', ')}`] : []),
+        ...(drift.length > 0 ? [`changed by somebody else: ${drift.slice(0, 3).join(', ')}`] : []),
+      ].join(' · '),
+    );
+    if (newcomers.length > 0)
+      next.push({ command: `maint start --window 30m`, why: 'stops what appeared since; the end does not move' });
   }
-  return { environment: env, window: state.id, label: what, exit: exitOf(what, alive), lines, next, alive, overdueMs: Math.max(0, -left), leftMs: Math.max(0, left), beginEndBy, toUndo, state };
+  return {
+    environment: env,
+    window: state.id,
+    label: what,
+    exit: exitOf(what, alive),
+    lines,
+    next,
+    alive,
+    overdueMs: Math.max(0, -left),
+    leftMs: Math.max(0, left),
+    beginEndBy,
+    toUndo,
+    state,
+  };
 }
 
 function exitOf(what: Label, alive: boolean): ExitCode {
@@ -97,25 +154,74 @@ export interface Verified {
 }
 
 /** All checks and all drift, now. */
-export async function verify(host: VerbHost, prepared: Prepared, state: WindowState): Promise<VerbResult & { verified: Verified[] }> {
-  const looking: Looking = { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
-  const acting = { clients: host.clients, signal: host.interrupt.signal, now: monotonicNow, wait: (until: number) => waitUntil(until, host.interrupt.signal), emit: host.emit };
-  const checks = prepared.steps.filter((step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes('now'));
+export async function verify(
+  host: VerbHost,
+  prepared: Prepared,
+  state: WindowState,
+): Promise<VerbResult & { verified: Verified[] }> {
+  const looking: Looking = {
+    steps: prepared.steps,
+    clients: host.clients,
+    signal: host.interrupt.signal,
+    now: monotonicNow,
+  };
+  const acting = {
+    clients: host.clients,
+    signal: host.interrupt.signal,
+    now: monotonicNow,
+    wait: (until: number) => waitUntil(until, host.interrupt.signal),
+    emit: host.emit,
+  };
+  const checks = prepared.steps.filter(
+    (step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes('now'),
+  );
   const [planned, ...checked] = await Promise.all([
     plan(looking, state.window, state, [state.phase], { rights: false }),
     ...checks.map(async (step): Promise<Verified> => {
       host.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
       const began = monotonicNow();
       const result = await runCheck(acting, step, 'now', state, began + step.deadlineMs);
-      host.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: result.outcome === 'pass' ? 'ok' : result.outcome === 'fail' ? 'failed' : 'look', text: [result.summary, ...result.findings].join(' · '), ms: monotonicNow() - began });
-      return { step: step.id, uses: step.plugin.name, outcome: result.outcome, summary: result.summary, findings: result.findings };
+      host.emit({
+        type: 'step-ended',
+        step: step.id,
+        label: step.plugin.name,
+        result: result.outcome === 'pass' ? 'ok' : result.outcome === 'fail' ? 'failed' : 'look',
+        text: [result.summary, ...result.findings].join(' · '),
+        ms: monotonicNow() - began,
+      });
+      return {
+        step: step.id,
+        uses: step.plugin.name,
+        outcome: result.outcome,
+        summary: result.summary,
+        findings: result.findings,
+      };
     }),
   ]);
   const resources = planned.steps
     .filter((step) => step.kind === 'resource' && step.verdict !== 'skipped')
     .map((step): Verified => {
-      const outcome = step.drift.length > 0 ? 'drift' : step.unknown.length > 0 ? 'unknown' : step.changes.length > 0 ? 'change' : 'in sync';
-      return { step: step.id, uses: step.uses, outcome, summary: outcome === 'change' ? `${count(step.changes.length, 'thing')} appeared since: ${step.changes.map((one) => one.id).slice(0, 3).join(', ')}` : step.notes.join(' · '), findings: step.drift.map((one) => `${one.id} ${one.gone ? 'is gone' : 'was changed by somebody else'}`) };
+      const outcome =
+        step.drift.length > 0
+          ? 'drift'
+          : step.unknown.length > 0
+            ? 'unknown'
+            : step.changes.length > 0
+              ? 'change'
+              : 'in sync';
+      return {
+        step: step.id,
+        uses: step.uses,
+        outcome,
+        summary:
+          outcome === 'change'
+            ? `${count(step.changes.length, 'thing')} appeared since: ${step.changes
+                .map((one) => one.id)
+                .slice(0, 3)
+                .join(', ')}`
+            : step.notes.join(' · '),
+        findings: step.drift.map((one) => `${one.id} ${one.gone ? 'is gone' : 'was changed by somebody else'}`),
+      };
     });
   const verified = [...resources, ...checked];
   const bad = verified.filter((one) => one.outcome === 'fail');
@@ -126,7 +232,10 @@ export async function verify(host: VerbHost, prepared: Prepared, state: WindowSt
     code: bad.length > 0 ? 'E_FAILED' : undefined,
     environment: prepared.environment,
     window: state.id,
-    headline: look.length === 0 ? `${prepared.environment} holds: ${count(verified.length, 'step')} checked, nothing to look at.` : `${prepared.environment}: ${count(look.length, 'thing')} to look at:`,
+    headline:
+      look.length === 0
+        ? `${prepared.environment} holds: ${count(verified.length, 'step')} checked, nothing to look at.`
+        : `${prepared.environment}: ${count(look.length, 'thing')} to look at:`,
     details: look.map((one) => `${one.step}  ${[one.summary, ...one.findings].join(' · ')}`),
     look: look.length,
     next: [{ command: 'maint status' }],

@@ -1,7 +1,7 @@
 // What every verb gives back: enough for the terminal, for --json and for the exit code; renderers decide nothing.
 import { CATALOGUE, type ErrorCode } from '../../errors/catalogue.ts';
 import type { ExitCode } from '../../errors/exit-codes.ts';
-import type { Surface, Step } from '../contract.ts';
+import type { Step, Surface } from '../contract.ts';
 import type { Plan } from '../plan.ts';
 import type { Host } from '../run.ts';
 import type { WindowState } from '../window.ts';
@@ -64,6 +64,12 @@ export interface VerbHost extends Host {
   confirm(asking: Asking): Promise<void>;
 }
 
-export function failed(verb: string, code: ErrorCode, environment: string, headline: string, more: Partial<VerbResult> = {}): VerbResult {
+export function failed(
+  verb: string,
+  code: ErrorCode,
+  environment: string,
+  headline: string,
+  more: Partial<VerbResult> = {},
+): VerbResult {
   return { verb, exit: CATALOGUE[code].exit, code, environment, headline, details: [], look: 0, next: [], ...more };
 }

@@ -6,7 +6,7 @@ import type { Resource, Step, Window } from '../contract.ts';
 import { converge, runCheck, type StepFailure } from '../converge.ts';
 import { estimate } from '../estimate.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
-import { plan, samePlan, type Looking, type Plan } from '../plan.ts';
+import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
 import { fold, label, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
@@ -33,26 +33,51 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   const live = await liveWindow(host, environment, prepared);
   if (live) {
     refuseOther(live, prepared);
-    if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking') throw openAlready(live, 'is on its way out');
+    if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking')
+      throw openAlready(live, 'is on its way out');
   }
   const provisional = live?.window ?? provisionalWindow(prepared, options, host);
-  const looking: Looking = { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
+  const looking: Looking = {
+    steps: prepared.steps,
+    clients: host.clients,
+    signal: host.interrupt.signal,
+    now: monotonicNow,
+  };
   if (!live) await refuseForeign(looking, provisional);
 
   const history = await recentWindows(host, environment);
-  const [shown, baseline] = await Promise.all([plan(looking, provisional, live, ['open']), live ? [] : takeBaseline(host, prepared, provisional, options.dryRun)]);
+  const [shown, baseline] = await Promise.all([
+    plan(looking, provisional, live, ['open']),
+    live ? [] : takeBaseline(host, prepared, provisional, options.dryRun),
+  ]);
   const times = estimate(prepared.steps, history, changesByStep(shown));
   if (!live) refuseTooShort(prepared, options, times);
   refusePlan(shown, environment);
-  const asking = { window: provisional, backMs: times.backMs, startMs: times.startMs, shared: host.journal.shared, address: host.journal.address };
+  const asking = {
+    window: provisional,
+    backMs: times.backMs,
+    startMs: times.startMs,
+    shared: host.journal.shared,
+    address: host.journal.address,
+  };
   if (options.dryRun) {
-    return { verb: 'start', exit: EXIT.DONE, environment, headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.`, details: [], look: 0, next: [{ command: options.again.replace(' --dry-run', ''), why: 'do it' }], plan: shown };
+    return {
+      verb: 'start',
+      exit: EXIT.DONE,
+      environment,
+      headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.`,
+      details: [],
+      look: 0,
+      next: [{ command: options.again.replace(' --dry-run', ''), why: 'do it' }],
+      plan: shown,
+    };
   }
   await host.confirm({ plan: shown, changed: false, ...asking });
 
   return await withLease(host, environment, 'start', options, async (run) => {
     let current = live ? await liveWindow(host, environment, prepared) : undefined;
-    if (!live && (await liveWindow(host, environment, prepared))) throw openAlready((await liveWindow(host, environment, prepared))!, 'was opened by somebody else meanwhile');
+    if (!live && (await liveWindow(host, environment, prepared)))
+      throw openAlready((await liveWindow(host, environment, prepared))!, 'was opened by somebody else meanwhile');
     let agreed = shown;
     for (;;) {
       const again = await plan(looking, current?.window ?? provisional, current, ['open']);
@@ -80,7 +105,14 @@ export async function refreeze(run: Run, state: WindowState): Promise<void> {
   ]);
 }
 
-async function openWindow(host: VerbHost, run: Run, prepared: Prepared, options: StartOptions, provisional: Window, baseline: JournalEvent[]): Promise<WindowState> {
+async function openWindow(
+  host: VerbHost,
+  run: Run,
+  prepared: Prepared,
+  options: StartOptions,
+  provisional: Window,
+  baseline: JournalEvent[],
+): Promise<WindowState> {
   const until = new Date((await host.journal.now()) + options.windowMs).toISOString();
   const events: JournalEvent[] = [
     {
@@ -97,7 +129,13 @@ async function openWindow(host: VerbHost, run: Run, prepared: Prepared, options:
       soakMs: prepared.soakMs,
       budgetMs: prepared.budgetMs,
       version: host.version,
-      runbook: { name: prepared.name, path: prepared.path, folder: prepared.folder, text: prepared.text, surfaces: prepared.surfacesFile },
+      runbook: {
+        name: prepared.name,
+        path: prepared.path,
+        folder: prepared.folder,
+        text: prepared.text,
+        surfaces: prepared.surfacesFile,
+      },
       only: prepared.only,
       skip: prepared.skip,
     },
@@ -108,7 +146,14 @@ async function openWindow(host: VerbHost, run: Run, prepared: Prepared, options:
   return fold(provisional.id, recorded, prepared.surfaces)!;
 }
 
-async function opened(host: VerbHost, run: Run, prepared: Prepared, state: WindowState, options: StartOptions, wasOpen: boolean): Promise<VerbResult> {
+async function opened(
+  host: VerbHost,
+  run: Run,
+  prepared: Prepared,
+  state: WindowState,
+  options: StartOptions,
+  wasOpen: boolean,
+): Promise<VerbResult> {
   const { environment } = prepared;
   const began = run.now();
   const acting = run.acting(state, prepared.steps);
@@ -118,7 +163,9 @@ async function opened(host: VerbHost, run: Run, prepared: Prepared, state: Windo
     const look = result.failures.length + lookCount(state);
     const wayBack = estimate(prepared.steps, await recentWindows(host, environment)).backMs + state.opened.soakMs;
     const beginBy = Date.parse(state.window.until) - wayBack;
-    await run.append(state, [{ type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit: EXIT.DONE }]);
+    await run.append(state, [
+      { type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit: EXIT.DONE },
+    ]);
     return {
       ...base,
       exit: EXIT.DONE,
@@ -134,54 +181,108 @@ async function opened(host: VerbHost, run: Run, prepared: Prepared, state: Windo
   }
   const { stopped } = result;
   if (stopped.policy === 'hold' || wasOpen) {
-    await run.append(state, [{ type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
-    return failed('start', stopped.code === 'E_ELSEWHERE' ? 'E_ELSEWHERE' : 'E_HELD', environment, `${environment} stays as it is: ${stopped.step} failed (${stopped.message}).`, {
-      ...base,
-      exit: EXIT.HUMAN,
-      details: nextOf([stopped]),
-      next: [{ command: options.again, why: 'go on' }, { command: 'maint abort', why: 'undo everything' }],
-    });
+    await run.append(state, [
+      { type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit: EXIT.HUMAN },
+    ]);
+    return failed(
+      'start',
+      stopped.code === 'E_ELSEWHERE' ? 'E_ELSEWHERE' : 'E_HELD',
+      environment,
+      `${environment} stays as it is: ${stopped.step} failed (${stopped.message}).`,
+      {
+        ...base,
+        exit: EXIT.HUMAN,
+        details: nextOf([stopped]),
+        next: [
+          { command: options.again, why: 'go on' },
+          { command: 'maint abort', why: 'undo everything' },
+        ],
+      },
+    );
   }
   return await undo(run, prepared, state, stopped, options);
 }
 
-async function undo(run: Run, prepared: Prepared, state: WindowState, stopped: StepFailure, options: StartOptions): Promise<VerbResult> {
+async function undo(
+  run: Run,
+  prepared: Prepared,
+  state: WindowState,
+  stopped: StepFailure,
+  options: StartOptions,
+): Promise<VerbResult> {
   const { environment } = prepared;
   const closedAt = state.wallsClosedAt;
   const result = await converge(run.acting(state, prepared.steps), 'aborted', { verb: 'undo', undo: true });
   const base = { verb: 'start', environment, window: state.id, state };
   const exit = result.failures.length === 0 ? EXIT.UNDONE : EXIT.HUMAN;
-  await run.append(state, [{ type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit }], result.failures.length === 0 ? 'close' : 'append');
+  await run.append(
+    state,
+    [{ type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit }],
+    result.failures.length === 0 ? 'close' : 'append',
+  );
   if (result.failures.length > 0) {
-    return failed('start', 'E_LEFT_BEHIND', environment, `${stopped.step} failed (${stopped.message}), and ${count(leftCount(result.failures), 'thing is', 'things are')} not as before:`, {
-      ...base,
-      details: failureLines(result.failures),
-      next: [{ command: 'maint abort', why: 'tries just these again' }, { command: `maint end --leave ${result.failures[0]?.step} --reason …`, why: 'never coming back?' }],
-    });
+    return failed(
+      'start',
+      'E_LEFT_BEHIND',
+      environment,
+      `${stopped.step} failed (${stopped.message}), and ${count(leftCount(result.failures), 'thing is', 'things are')} not as before:`,
+      {
+        ...base,
+        details: failureLines(result.failures),
+        next: [
+          { command: 'maint abort', why: 'tries just these again' },
+          { command: `maint end --leave ${result.failures[0]?.step} --reason …`, why: 'never coming back?' },
+        ],
+      },
+    );
   }
   const openAt = state.wallsOpenAt;
-  const readOnly = closedAt && openAt ? `${environment} is read-write again since ${utc(openAt)} (it was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))})` : `${environment} is read-write`;
+  const readOnly =
+    closedAt && openAt
+      ? `${environment} is read-write again since ${utc(openAt)} (it was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))})`
+      : `${environment} is read-write`;
   const code = stopped.code === 'E_STILL_RUNNING' ? 'E_STILL_RUNNING' : 'E_FAILED';
-  return failed('start', code, environment, `${stopped.step} failed (${stopped.message}). ${readOnly}; nothing is left behind.`, { ...base, exit: EXIT.UNDONE, details: [], next: [{ command: options.again, why: stopped.next ?? `when ${stopped.step} is well again` }] });
+  return failed(
+    'start',
+    code,
+    environment,
+    `${stopped.step} failed (${stopped.message}). ${readOnly}; nothing is left behind.`,
+    {
+      ...base,
+      exit: EXIT.UNDONE,
+      details: [],
+      next: [{ command: options.again, why: stopped.next ?? `when ${stopped.step} is well again` }],
+    },
+  );
 }
 
 export function leftCount(failures: readonly StepFailure[]): number {
   return failures.reduce((sum, failure) => sum + Math.max(1, failure.ids.length), 0);
 }
 export function failureLines(failures: readonly StepFailure[]): string[] {
-  return failures.map((failure) => `${failure.step}${failure.ids.length > 0 ? ` ${failure.ids.slice(0, 3).join(', ')}${failure.ids.length > 3 ? ` and ${failure.ids.length - 3} more` : ''}` : ''}  ${failure.message}`);
+  return failures.map(
+    (failure) =>
+      `${failure.step}${failure.ids.length > 0 ? ` ${failure.ids.slice(0, 3).join(', ')}${failure.ids.length > 3 ? ` and ${failure.ids.length - 3} more` : ''}` : ''}  ${failure.message}`,
+  );
 }
 function nextOf(failures: readonly StepFailure[]): string[] {
   return failures.flatMap((failure) => (failure.next ? [failure.next] : []));
 }
 export function driftLines(state: WindowState): string[] {
-  return state.drifts.map((drift) => `${drift.step} ${drift.id}  ${drift.gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`);
+  return state.drifts.map(
+    (drift) =>
+      `${drift.step} ${drift.id}  ${drift.gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
+  );
 }
 export function lookCount(state: WindowState): number {
   return state.drifts.length;
 }
 
-export async function liveWindow(host: VerbHost, environment: string, prepared?: Prepared): Promise<WindowState | undefined> {
+export async function liveWindow(
+  host: VerbHost,
+  environment: string,
+  prepared?: Prepared,
+): Promise<WindowState | undefined> {
   const [row] = await host.journal.windows({ environment, live: true });
   if (!row) return undefined;
   return fold(row.id, await host.journal.read(row.id), prepared?.surfaces ?? []);
@@ -216,30 +317,47 @@ function provisionalWindow(prepared: Prepared, options: StartOptions, host: Verb
 
 function openAlready(state: WindowState, why: string): MaintError {
   const { window } = state;
-  return new MaintError('E_WINDOW_OPEN', `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`, {
-    next: ['maint status', 'need longer? maint extend --by 15m', `finished? maint end --soak ${asOption(state.opened.soakMs)}`],
-  });
+  return new MaintError(
+    'E_WINDOW_OPEN',
+    `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`,
+    {
+      next: [
+        'maint status',
+        'need longer? maint extend --by 15m',
+        `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
+      ],
+    },
+  );
 }
 
 /** The same text converges; another text is another intention. */
 function refuseOther(live: WindowState, prepared: Prepared): void {
   const was = live.opened;
   const differs =
-    was.runbook.text !== prepared.text ? 'with another text of the runbook'
-    : (was.runbook.surfaces?.text ?? '') !== (prepared.surfacesFile?.text ?? '') ? 'with other surfaces'
-    : was.only.join() !== prepared.only.join() || was.skip.join() !== prepared.skip.join() ? 'with other --only / --skip'
-    : undefined;
+    was.runbook.text !== prepared.text
+      ? 'with another text of the runbook'
+      : (was.runbook.surfaces?.text ?? '') !== (prepared.surfacesFile?.text ?? '')
+        ? 'with other surfaces'
+        : was.only.join() !== prepared.only.join() || was.skip.join() !== prepared.skip.join()
+          ? 'with other --only / --skip'
+          : undefined;
   if (differs) throw openAlready(live, `is already read-only, ${differs}`);
 }
 
 /** Somebody whose state this is not holds the flag for the same environment. */
-export async function foreignHolders(looking: Looking, environment: string, ours: string): Promise<{ step: Step; id: string; until: string; reason: string }[]> {
+export async function foreignHolders(
+  looking: Looking,
+  environment: string,
+  ours: string,
+): Promise<{ step: Step; id: string; until: string; reason: string }[]> {
   const found: { step: Step; id: string; until: string; reason: string }[] = [];
   for (const step of looking.steps) {
     if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
     const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + 10_000 });
     const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
-    for (const holder of holders) if (holder.environment === environment && holder.id !== ours) found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
+    for (const holder of holders)
+      if (holder.environment === environment && holder.id !== ours)
+        found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
   }
   return found;
 }
@@ -247,19 +365,36 @@ export async function foreignHolders(looking: Looking, environment: string, ours
 async function refuseForeign(looking: Looking, window: Window): Promise<void> {
   const [other] = await foreignHolders(looking, window.environment, window.id);
   if (!other) return;
-  throw new MaintError('E_WINDOW_OPEN', `${window.environment} is already read-only: ${other.step.id} holds ${other.id} until ${utc(other.until, { seconds: false })}, "${other.reason}", and this state does not know that window. Nothing changed.`, {
-    next: ['end it where it was started', `nobody will ever end it? maint end --holder ${other.id} --reason …`],
-  });
+  throw new MaintError(
+    'E_WINDOW_OPEN',
+    `${window.environment} is already read-only: ${other.step.id} holds ${other.id} until ${utc(other.until, { seconds: false })}, "${other.reason}", and this state does not know that window. Nothing changed.`,
+    {
+      next: ['end it where it was started', `nobody will ever end it? maint end --holder ${other.id} --reason …`],
+    },
+  );
 }
 
 async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, dry: boolean): Promise<JournalEvent[]> {
-  const steps = prepared.steps.filter((step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes('before'));
-  const looking = { clients: host.clients, signal: host.interrupt.signal, now: monotonicNow, wait: (until: number) => waitUntil(until, host.interrupt.signal), emit: host.emit };
+  const steps = prepared.steps.filter(
+    (step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes('before'),
+  );
+  const looking = {
+    clients: host.clients,
+    signal: host.interrupt.signal,
+    now: monotonicNow,
+    wait: (until: number) => waitUntil(until, host.interrupt.signal),
+    emit: host.emit,
+  };
   return await Promise.all(
     steps.map(async (step): Promise<JournalEvent> => {
       const deadline = monotonicNow() + Math.min(step.deadlineMs, BASELINE_MS);
       const result = await runCheck(looking, step, 'before', { window, checked: new Map() }, deadline, dry);
-      if (result.outcome === 'fail') throw new MaintError('E_REFUSED', `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`, { next: [`mend it, or leave it out: --skip ${step.id}`] });
+      if (result.outcome === 'fail')
+        throw new MaintError(
+          'E_REFUSED',
+          `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`,
+          { next: [`mend it, or leave it out: --skip ${step.id}`] },
+        );
       return { type: 'checked', step: step.id, moment: 'before', ...result };
     }),
   );
@@ -269,30 +404,44 @@ function refuseTooShort(prepared: Prepared, options: StartOptions, times: { star
   const needs = times.startMs + times.backMs + prepared.soakMs;
   if (options.windowMs >= needs) return;
   const minutes = Math.ceil(needs / 60_000);
-  throw new MaintError('E_TOO_SHORT', `--window ${asOption(options.windowMs)} is too short: the checklist takes about ${lasting(times.startMs)}, the way back about ${lasting(times.backMs)}, and the soak ${lasting(prepared.soakMs)}. Nothing changed.`, {
-    next: [`maint start --window ${minutes}m`, 'or a shorter soak: in the runbook'],
-  });
+  throw new MaintError(
+    'E_TOO_SHORT',
+    `--window ${asOption(options.windowMs)} is too short: the checklist takes about ${lasting(times.startMs)}, the way back about ${lasting(times.backMs)}, and the soak ${lasting(prepared.soakMs)}. Nothing changed.`,
+    {
+      next: [`maint start --window ${minutes}m`, 'or a shorter soak: in the runbook'],
+    },
+  );
 }
 
 function refusePlan(planned: Plan, environment: string): void {
   const refusals = planned.steps.filter((step) => step.refusal);
   if (refusals.length > 0) {
-    throw new MaintError('E_REFUSED', `${refusals[0]!.id} refuses: ${refusals[0]!.refusal!.message}. Nothing changed.`, {
-      details: refusals.slice(1).map((step) => `${step.id}  ${step.refusal!.message}`),
-      next: refusals.map((step) => step.refusal!.next ?? `leave it out: --skip ${step.id}`),
-    });
+    throw new MaintError(
+      'E_REFUSED',
+      `${refusals[0]!.id} refuses: ${refusals[0]!.refusal!.message}. Nothing changed.`,
+      {
+        details: refusals.slice(1).map((step) => `${step.id}  ${step.refusal!.message}`),
+        next: refusals.map((step) => step.refusal!.next ?? `leave it out: --skip ${step.id}`),
+      },
+    );
   }
   const missing = planned.steps.filter((step) => step.missing.length > 0);
   const refused = planned.steps.filter((step) => step.unknown.some((one) => one.refused));
   if (missing.length + refused.length > 0) {
-    throw new MaintError('E_NOT_ALLOWED', `${environment} cannot be made read-only by this account: ${count(missing.length + refused.length, 'step')} would be refused. Nothing changed.`, {
-      details: [...missing.flatMap((step) => step.missing.map((right) => `${step.id}  ${right}`)), ...refused.map((step) => `${step.id}  ${step.unknown[0]!.why}`)],
-      next: ['grant it and start again', `or leave it out: --skip ${[...missing, ...refused][0]!.id}`],
-    });
+    throw new MaintError(
+      'E_NOT_ALLOWED',
+      `${environment} cannot be made read-only by this account: ${count(missing.length + refused.length, 'step')} would be refused. Nothing changed.`,
+      {
+        details: [
+          ...missing.flatMap((step) => step.missing.map((right) => `${step.id}  ${right}`)),
+          ...refused.map((step) => `${step.id}  ${step.unknown[0]!.why}`),
+        ],
+        next: ['grant it and start again', `or leave it out: --skip ${[...missing, ...refused][0]!.id}`],
+      },
+    );
   }
 }
 
 function changesByStep(planned: Plan): Map<string, number> {
   return new Map(planned.steps.map((step) => [step.id, step.changes.length]));
 }
-

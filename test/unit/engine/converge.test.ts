@@ -1,0 +1,356 @@
+// The engine alone, over a world in memory: killed at every boundary, resumed, ended, aborted; what other people do
+// meanwhile; faults; and the gaps that a simpler engine had.
+import { describe, expect, test } from '@jest/globals';
+import type { Step, Window } from '../../../src/engine/contract.ts';
+import { type Acting, type Converged, converge } from '../../../src/engine/converge.ts';
+import type { JournalEvent } from '../../../src/engine/events.ts';
+import type { Clients } from '../../../src/engine/io.ts';
+import type { Lease } from '../../../src/engine/journal.ts';
+import { rehearse } from '../../../src/engine/rehearse.ts';
+import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
+import {
+  brokenConnection,
+  essence,
+  type FakeWorld,
+  fakeSteps,
+  fakeWorld,
+  Killed,
+  refusedConnection,
+} from '../../support/fake-world.ts';
+import { memoryJournal } from '../../support/memory-journal.ts';
+
+const noClients = {
+  reader: () => ({}),
+  writer: () => ({}),
+  prober: () => ({}),
+  close: async () => undefined,
+} as unknown as Clients;
+const opened: JournalEvent = {
+  type: 'opened',
+  environment: 'prod',
+  until: '2026-12-01T02:30:00.000Z',
+  reason: 'reindex',
+  by: 'ana@lapis',
+  contact: '#ops',
+  onExpiry: 'hold',
+  soakMs: 1000,
+  budgetMs: 60_000,
+  version: '0.0.0',
+  runbook: { name: 'x', path: '/x.yaml', folder: '/', text: 'x' },
+  only: [],
+  skip: [],
+};
+
+/** A laptop: its processes come and go, the journal and the world stay. */
+function laptop(world: FakeWorld = fakeWorld()) {
+  let clock = Date.parse('2026-12-01T02:00:00.000Z');
+  const journal = memoryJournal(() => clock);
+  const waits: number[] = [];
+  let lease: Lease | undefined;
+  const steps = fakeSteps(world);
+  async function boot(stepsNow: Step[] = steps): Promise<Acting | undefined> {
+    const answer = await journal.take(
+      'prod',
+      { name: 'ana@lapis', host: 'lapis', bootId: 'b', pidNamespace: 'n', pid: 1, startTime: '1', verb: 'test' },
+      lease?.token,
+    );
+    if (!('taken' in answer)) throw new Error('held');
+    lease = answer.taken;
+    const mine = lease;
+    let state = fold('w-1', await journal.read('w-1')) as WindowState;
+    const record = async (events: JournalEvent[]) => {
+      world.tick(`before append ${events.map((event) => event.type).join()}`);
+      const recorded = state ? await journal.append(mine, 'w-1', events) : await journal.open(mine, 'w-1', events);
+      world.tick(`after append ${events.map((event) => event.type).join()}`);
+      if (!state) state = fold('w-1', recorded)!;
+      else for (const one of recorded) apply(state, one);
+    };
+    if (!state) await record([opened]);
+    const signal = new AbortController().signal;
+    return {
+      steps: stepsNow,
+      state,
+      token: mine.token,
+      clients: noClients,
+      signal,
+      hard: signal,
+      record,
+      mayWrite: async () => undefined,
+      now: () => clock,
+      wait: async (until) => {
+        waits.push(until - clock);
+        clock = Math.max(clock, until);
+      },
+      emit: () => undefined,
+      running: () => false,
+      machine: 'lapis',
+      random: () => 0.5,
+    };
+  }
+  return {
+    world,
+    journal,
+    steps,
+    waits,
+    boot,
+    advance: (ms: number) => {
+      clock += ms;
+    },
+    state: async () => fold('w-1', await journal.read('w-1'))!,
+  };
+}
+type Laptop = ReturnType<typeof laptop>;
+
+async function run(machine: Laptop, phases: string[]): Promise<Converged[]> {
+  const results: Converged[] = [];
+  for (const phase of phases) {
+    const acting = (await machine.boot())!;
+    if (phase === 'extend') await acting.record([{ type: 'extended', until: '2026-12-01T04:00:00.000Z', by: 'ana' }]);
+    results.push(await converge(acting, phase === 'extend' ? 'open' : (phase as 'open'), { verb: phase }));
+  }
+  return results;
+}
+
+describe('a whole window', () => {
+  test('comes out as it went in; a second converge of each phase writes nothing', async () => {
+    const machine = laptop();
+    const before = essence(machine.world);
+    for (const phase of ['open', 'soaking', 'closed']) {
+      const [result] = await run(machine, [phase]);
+      expect(result!.failures).toEqual([]);
+      const { writes } = machine.world;
+      await run(machine, [phase]);
+      expect(machine.world.writes).toBe(writes);
+    }
+    expect(essence(machine.world)).toBe(before);
+    expect(machine.world.incidents.map((incident) => incident.status)).toEqual(['completed']);
+    expect(stillOurs(await machine.state())).toEqual([]);
+    expect(label(await machine.state(), false, 0)).toBe('closed');
+  });
+
+  test('extend changes only what carries the end', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    const crons = JSON.stringify(machine.world.crons);
+    const { writes } = machine.world;
+    await run(machine, ['extend']);
+    expect(machine.world.writes - writes).toBe(3);
+    expect(JSON.stringify(machine.world.crons)).toBe(crons);
+    expect(machine.world.holders['w-1']!.until).toBe('2026-12-01T04:00:00.000Z');
+  });
+
+  test('a newcomer is stopped by the next converge of the phase, and restored', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.world.crons['late'] = { active: true };
+    await run(machine, ['open']);
+    expect(machine.world.crons['late']).toEqual({ active: false });
+    await run(machine, ['soaking', 'closed']);
+    expect(machine.world.crons['late']).toEqual({ active: true });
+  });
+
+  test('refreeze: what was changed between release and refreeze is the new before', async () => {
+    const machine = laptop();
+    await run(machine, ['open', 'soaking']);
+    machine.world.crons['report']!.active = true;
+    await run(machine, ['open']);
+    expect(machine.world.holders['w-1']).toBeDefined();
+    expect(machine.world.incidents.map((incident) => incident.status)).toEqual(['in_progress']);
+    await run(machine, ['soaking', 'closed']);
+    expect(machine.world.holders['w-1']).toBeUndefined();
+    expect(machine.world.incidents).toHaveLength(1);
+  });
+});
+
+describe('what somebody else does meanwhile', () => {
+  test('is reported and left: drift is not undone, and the window closes all the same', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.world.silences[0]!.endsAt = '2027-01-01T00:00:00.000Z';
+    await run(machine, ['soaking']);
+    const [closed] = await run(machine, ['closed']);
+    expect(closed!.failures).toEqual([]);
+    const state = await machine.state();
+    expect(state.reached).toBe(true);
+    expect(state.drifts.map((drift) => [drift.step, drift.id, drift.released])).toEqual([['mute', 'silence', true]]);
+    expect(machine.world.silences[0]).toMatchObject({ endsAt: '2027-01-01T00:00:00.000Z', expired: false });
+  });
+
+  test('what we own and is gone already is released, and said', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    delete machine.world.crons['report'];
+    machine.world.silences[0]!.expired = true;
+    await run(machine, ['soaking', 'closed']);
+    const state = await machine.state();
+    expect(state.reached).toBe(true);
+    expect(state.drifts.map((drift) => `${drift.step} ${drift.id} ${drift.gone}`).sort()).toEqual([
+      'crons report true',
+      'mute silence true',
+    ]);
+  });
+
+  test('the end touches only our holder', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.world.holders['w-late'] = { until: 'x', environment: 'prod' };
+    await run(machine, ['soaking', 'closed']);
+    expect(Object.keys(machine.world.holders)).toEqual(['w-other', 'w-late']);
+  });
+});
+
+describe('killed', () => {
+  const wrong: string[] = [];
+  let points = 0;
+  for (const then of ['resume', 'end', 'abort', 'abort twice'] as const) {
+    test(`at every append, observation and write, then ${then}: the world is as it was`, async () => {
+      for (let at = 1; ; at++) {
+        const machine = laptop();
+        const { world } = machine;
+        const before = essence(world);
+        let left = at;
+        let dead = false;
+        let where = '';
+        world.tick = (name) => {
+          // A dead process does nothing more, whatever it had started.
+          if (dead) throw new Killed();
+          if (--left === 0) {
+            dead = true;
+            where = name;
+            throw new Killed();
+          }
+        };
+        const alive = await run(machine, ['open', 'extend', 'soaking', 'closed']).then(
+          () => true,
+          () => false,
+        );
+        if (alive) break;
+        points++;
+        world.tick = () => undefined;
+        const opened = (await machine.state()) !== undefined;
+        if (opened) {
+          const { phase } = await machine.state();
+          if (then === 'resume')
+            await run(
+              machine,
+              phase === 'open'
+                ? ['open', 'soaking', 'closed']
+                : phase === 'soaking'
+                  ? ['soaking', 'closed']
+                  : ['closed'],
+            );
+          else if (then === 'end') await run(machine, phase === 'closed' ? ['closed'] : ['soaking', 'closed']);
+          else if (then === 'abort') await run(machine, ['aborted']);
+          else {
+            left = 7 + (at % 13);
+            dead = false;
+            const first = world.tick;
+            world.tick = (name) => {
+              if (dead || --left === 0) {
+                dead = true;
+                throw new Killed(name);
+              }
+            };
+            await run(machine, ['aborted']).catch(() => undefined);
+            world.tick = first;
+            await run(machine, ['aborted']);
+          }
+        }
+        const state = await machine.state();
+        const ours = state ? stillOurs(state).length : 0;
+        if (
+          essence(world) !== before ||
+          world.incidents.length > 1 ||
+          world.incidents.some((incident) => incident.status !== 'completed') ||
+          ours > 0 ||
+          (state && !state.reached)
+        ) {
+          wrong.push(
+            `${then} after point ${at} (${where}): ${essence(world)} ${JSON.stringify(world.incidents)} ours ${ours} reached ${state?.reached}`,
+          );
+        }
+      }
+      expect(wrong).toEqual([]);
+    });
+  }
+  test('the number of points is no accident', () => {
+    expect(points).toBeGreaterThan(200);
+  });
+});
+
+describe('faults', () => {
+  test('a connection that is refused is tried again and leaves no trace', async () => {
+    const machine = laptop();
+    machine.world.fault = { at: 'before', error: refusedConnection(), times: 2 };
+    const [result] = await run(machine, ['open']);
+    expect(result!.failures).toEqual([]);
+    expect(machine.waits.every((ms) => ms < 10_000)).toBe(true);
+  });
+
+  test('an unknown outcome is observed: what arrived is ours at once, what did not is decided 10 s after its intent', async () => {
+    const arrived = laptop();
+    arrived.world.fault = { at: 'after', error: brokenConnection(), times: 5 };
+    expect((await run(arrived, ['open']))[0]!.failures).toEqual([]);
+    expect(arrived.world.incidents).toHaveLength(1);
+    expect(Math.max(0, ...arrived.waits)).toBeLessThan(5000);
+
+    const lost = laptop();
+    lost.world.fault = { at: 'before', error: brokenConnection(), times: 1 };
+    expect((await run(lost, ['open']))[0]!.failures).toEqual([]);
+    expect(Math.max(...lost.waits)).toBeGreaterThan(9_000);
+  });
+
+  test('a wall that fails at start stops it; a notice does not', async () => {
+    const machine = laptop();
+    machine.world.fault = { at: 'before', error: refusedConnection(), times: 1000 };
+    const [result] = await run(machine, ['open']);
+    expect(result!.stopped?.step).toBe('flag');
+    machine.world.fault = undefined;
+    expect((await run(machine, ['aborted']))[0]!.failures).toEqual([]);
+    expect((await machine.state()).reached).toBe(true);
+  });
+
+  test('the end goes past what is down, keeps what it owns, and the same verb tries just that', async () => {
+    const machine = laptop();
+    await run(machine, ['open', 'soaking']);
+    machine.world.fault = { at: 'before', error: refusedConnection(), times: 100_000 };
+    const [result] = await run(machine, ['closed']);
+    expect(result!.failures.map((failure) => failure.step).sort()).toEqual(['crons', 'mute', 'page']);
+    const state = await machine.state();
+    expect(state.reached).toBe(false);
+    expect(label(state, false, 0)).toBe('needs a human');
+    expect(
+      stillOurs(state)
+        .map((one) => one.id)
+        .sort(),
+    ).toEqual(['incident', 'reindex', 'report', 'silence']);
+    machine.world.fault = undefined;
+    await run(machine, ['closed']);
+    expect((await machine.state()).reached).toBe(true);
+  });
+});
+
+test('without a writer nothing is journalled: a rehearsal is pure, and reversible', async () => {
+  const machine = laptop();
+  const window = {
+    id: 'w-1',
+    environment: 'prod',
+    since: '2026-12-01T02:00:00.000Z',
+    until: '2026-12-01T02:30:00.000Z',
+    plannedUntil: '2026-12-01T02:30:00.000Z',
+    reason: '',
+    contact: '',
+    onExpiry: 'hold',
+    overdue: false,
+    by: 'x',
+    surfaces: [],
+  } as Window;
+  const world = new Map();
+  for (const step of machine.steps)
+    if (step.plugin.kind === 'resource')
+      world.set(step.id, await step.plugin.observe({} as never, {}, window, new Map()));
+  const rehearsal = rehearse(machine.steps, window, world);
+  expect(rehearsal.problems).toEqual([]);
+  expect(machine.world.writes).toBe(0);
+  expect(rehearsal.steps.find((step) => step.id === 'crons')!.start).toEqual({ change: 2, inSync: 1, unknown: 0 });
+});
