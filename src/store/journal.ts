@@ -114,16 +114,17 @@ export class KyselyJournal implements Journal {
       .selectFrom('leases')
       .selectAll()
       .where('environment', '=', environment)
+      .where('owner', 'is not', null)
       .executeTakeFirst();
     return row && asLease(row);
   }
 
-  async take(environment: string, owner: Owner, instead?: number): Promise<{ taken: Lease } | { held: Lease }> {
-    for (;;) {
-      const now = await this.now();
+  take(environment: string, owner: Owner, instead?: number): Promise<{ taken: Lease } | { held: Lease }> {
+    return this.#db.transaction().execute(async (transaction) => {
+      const now = await this.#connection.now(transaction);
       const values = { owner: JSON.stringify(owner), renewed_at: now, expires_at: now + LEASE_MS };
-      // one statement, so that of two takers exactly one gets a row back
-      const row = await this.#db
+      // one statement, so that of two takers exactly one gets a row back, where transactions do not exclude each other too
+      const row = await transaction
         .insertInto('leases')
         .values({ environment, token: 1, ...values })
         .onConflict((conflict) =>
@@ -140,36 +141,40 @@ export class KyselyJournal implements Journal {
         )
         .returningAll()
         .executeTakeFirst();
-      const taken = row && asLease(row);
-      if (taken) return { taken };
-      const held = await this.lease(environment);
-      if (held) return { held };
-      // given back between the two statements: try again
-    }
+      if (row) return { taken: asLease(row) };
+      // the conflict has locked the row: it is still the one that was in the way
+      const held = await transaction
+        .selectFrom('leases')
+        .selectAll()
+        .where('environment', '=', environment)
+        .executeTakeFirstOrThrow();
+      return { held: asLease(held) };
+    });
   }
 
-  async renew(lease: Lease): Promise<Lease> {
-    const now = await this.now();
-    const row = await this.#db
-      .updateTable('leases')
-      .set({ renewed_at: now, expires_at: now + LEASE_MS })
-      .where('environment', '=', lease.environment)
-      .where('token', '=', lease.token)
-      .where('owner', 'is not', null)
-      .returningAll()
-      .executeTakeFirst();
-    const renewed = row && asLease(row);
-    if (!renewed) throw new StaleToken(lease.environment);
-    return renewed;
+  renew(lease: Lease): Promise<Lease> {
+    return this.#fenced(lease, async (transaction, now) => {
+      const row = await transaction
+        .updateTable('leases')
+        .set({ renewed_at: now, expires_at: now + LEASE_MS })
+        .where('environment', '=', lease.environment)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return asLease(row);
+    });
   }
 
   async release(lease: Lease): Promise<void> {
     await this.#db
-      .updateTable('leases')
-      .set({ owner: null, expires_at: 0 })
-      .where('environment', '=', lease.environment)
-      .where('token', '=', lease.token)
-      .execute();
+      .transaction()
+      .execute((transaction) =>
+        transaction
+          .updateTable('leases')
+          .set({ owner: null, expires_at: 0 })
+          .where('environment', '=', lease.environment)
+          .where('token', '=', lease.token)
+          .execute(),
+      );
   }
 
   end(): Promise<void> {
@@ -236,13 +241,12 @@ async function write(
   return recorded;
 }
 
-/** undefined: given back. Postgres hands bigints out as text. */
-function asLease(row: LeasesTable): Lease | undefined {
-  if (row.owner === null) return undefined;
+/** Of a row with an owner. Postgres hands bigints out as text. */
+function asLease(row: LeasesTable): Lease {
   return {
     environment: row.environment,
     token: Number(row.token),
-    owner: JSON.parse(row.owner) as Owner,
+    owner: JSON.parse(row.owner ?? 'null') as Owner,
     renewedAt: Number(row.renewed_at),
     expiresAt: Number(row.expires_at),
   };

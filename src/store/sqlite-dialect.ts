@@ -14,18 +14,47 @@ export function nodeSqliteDialect(db: DatabaseSync, translate: (error: unknown) 
 
 class ImmediateDriver extends SqliteDriver {
   readonly #db: DatabaseSync;
+  #done = () => {};
   constructor(db: DatabaseSync, database: SqliteDatabase) {
     super({ database });
     this.#db = db;
   }
   // A deferred transaction that read first cannot become a writer while another one is; it fails at once, without the busy timeout.
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+    this.#done = await turn(this.#db.location() ?? '');
+    try {
+      await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+    } catch (error) {
+      this.#done();
+      throw error;
+    }
+  }
+  override async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await super.commitTransaction(connection);
+    this.#done();
   }
   // SQLite rolls back by itself on a full disk; a second rollback would hide that error behind its own.
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    if (this.#db.isTransaction) await super.rollbackTransaction(connection);
+    try {
+      if (this.#db.isTransaction) await super.rollbackTransaction(connection);
+    } finally {
+      this.#done();
+    }
   }
+}
+
+const turns = new Map<string, Promise<void>>();
+
+/**
+ * One transaction per file and process at a time. A second connection of this process would wait for the first one's
+ * lock without giving it the thread to finish.
+ */
+async function turn(path: string): Promise<() => void> {
+  const before = turns.get(path);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  turns.set(path, promise);
+  await before;
+  return resolve;
 }
 
 function adapt(db: DatabaseSync, translate: (error: unknown) => Error): SqliteDatabase {

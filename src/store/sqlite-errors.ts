@@ -6,6 +6,7 @@ const ELSEWHERE = 'use another place: --state PATH, or MAINT_STATE=PATH';
 
 const WORDS: Readonly<Record<string, { is: string; next: string }>> = {
   ENOENT: { is: 'not there', next: ELSEWHERE },
+  EEXIST: { is: 'below something that is no folder', next: ELSEWHERE },
   ENOTDIR: { is: 'below something that is no folder', next: ELSEWHERE },
   EISDIR: { is: 'a folder', next: 'name a file in it: --state PATH/state.db' },
   EACCES: { is: 'not allowed for this user, or in a folder that is not', next: `check with ls -l; or ${ELSEWHERE}` },

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { Kysely } from 'kysely';
 import type { Journal } from '../engine/journal.ts';
 import { KyselyJournal } from './journal.ts';
@@ -33,7 +34,7 @@ export async function openSqlite(path: string, options: SqliteOptions): Promise<
   });
   return closedOnError(db, async () => {
     const journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
-    const empty = guarded(translate, () => isEmpty(db, path));
+    const empty = guarded(translate, () => isEmpty(db));
     if (empty) guarded(translate, () => db.exec(`PRAGMA application_id = ${APPLICATION_ID}`));
     if (empty || !(await isCurrent(journal))) await migrate(journal, options.version, clock());
     return asJournal(journal, path, clock);
@@ -47,10 +48,11 @@ export async function lookSqlite(path: string, options: SqliteOptions): Promise<
   let db = guarded(translate, () => {
     mustBeFile(path);
     fs.accessSync(path, fs.constants.R_OK);
+    mustBeOurs(path);
     return look(path);
   });
   return closedOnError(db, async () => {
-    if (guarded(translate, () => isEmpty(db, path))) {
+    if (guarded(translate, () => isEmpty(db))) {
       db.close();
       return undefined;
     }
@@ -137,16 +139,26 @@ function inMemory(bytes: Uint8Array): DatabaseSync {
   return db;
 }
 
-/** Whether there is no table yet. Throws where there are tables of somebody else. */
-function isEmpty(db: DatabaseSync, path: string): boolean {
-  // one statement: another first run may be between the two
-  const seen = db
-    .prepare('select application_id as id, (select count(*) from sqlite_master) as tables from pragma_application_id')
-    .get() as { id: number; tables: number };
-  if (seen.id !== APPLICATION_ID && (seen.id !== 0 || seen.tables > 0)) {
-    throw stateError(path, 'a SQLite database of another program');
+/**
+ * Throws where the file holds something else; changes nothing, a WAL file of another program neither. `immutable` reads
+ * the header without a lock: our mark is in it from the first commit on.
+ */
+function mustBeOurs(path: string): void {
+  if (fs.statSync(path).size === 0) return;
+  const url = pathToFileURL(path);
+  url.searchParams.set('immutable', '1');
+  const db = new DatabaseSync(url, { readOnly: true });
+  try {
+    const mark = db.prepare('PRAGMA application_id').get()?.application_id;
+    if (mark !== APPLICATION_ID) throw stateError(path, 'a SQLite database of another program');
+  } finally {
+    db.close();
   }
-  return seen.tables === 0;
+}
+
+/** Whether there is no table yet: a first run is about to make them, or died before it could. */
+function isEmpty(db: DatabaseSync): boolean {
+  return db.prepare('select 1 from sqlite_master limit 1').get() === undefined;
 }
 
 // Never opens a file that is there: closing it would drop the locks that SQLite holds on it in this process.
@@ -159,16 +171,16 @@ function create(path: string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
-  const mode = mustBeFile(path);
+  mustBeFile(path);
   fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK);
+  mustBeOurs(path);
   fs.accessSync(dirname(path), fs.constants.W_OK | fs.constants.X_OK);
-  if (process.platform !== 'win32' && mode & 0o077) fs.chmodSync(path, 0o600);
+  if (process.platform !== 'win32' && fs.statSync(path).mode & 0o077) fs.chmodSync(path, 0o600);
 }
 
-function mustBeFile(path: string): number {
+function mustBeFile(path: string): void {
   const stat = fs.statSync(path);
   if (!stat.isFile()) throw stateError(path, stat.isDirectory() ? 'a folder' : 'not a regular file');
-  return stat.mode;
 }
 
 function guarded<T>(translate: (error: unknown) => Error, work: () => T): T {
