@@ -145,6 +145,7 @@ export interface Metadata {
 }
 export interface Message {
   type: 'message';
+  subtype?: 'tombstone';
   ts: string;
   /** as the service gives it back: addresses stand in <…> */
   text: string;
@@ -183,7 +184,7 @@ export interface Chat extends StrictServer {
   channels(): Channel[];
   /** somebody else writes; returns the ts */
   say(channel: string, text: string, threadTs?: string): string;
-  /** somebody removes a message */
+  /** somebody removes a message; its thread stays */
   remove(channel: string, ts: string): void;
 }
 
@@ -396,10 +397,17 @@ export async function startChat(options: ChatOptions): Promise<Chat> {
     },
     remove(wanted, ts) {
       const all = told(named(wanted)!);
-      all.splice(
-        all.findIndex((message) => message.ts === ts),
-        1,
-      );
+      const at = all.findIndex((message) => message.ts === ts);
+      const stays = all.some((message) => message.thread_ts === ts && message.ts !== ts);
+      const tombstone: Message = {
+        type: 'message',
+        subtype: 'tombstone',
+        ts,
+        thread_ts: ts,
+        text: 'removed',
+        user: 'USLACKBOT',
+      };
+      all.splice(at, 1, ...(stays ? [tombstone] : []));
     },
   };
 }

@@ -10,12 +10,9 @@ export const SlackParams = z.strictObject({
   url: url('the address of the service, without /api').default('https://slack.com'),
   channel: z.string().min(1).meta({ description: 'by name (#ops) or id' }),
   token: secret(
-    z
-      .string()
-      .min(1)
-      .meta({
-        description: 'a bot token: chat:write, channels:read, channels:history (groups:… for a private channel)',
-      }),
+    z.string().min(1).meta({
+      description: 'a bot token: chat:write, channels:read, channels:history (groups:… for a private channel)',
+    }),
   ),
 });
 export type SlackParams = z.infer<typeof SlackParams>;
@@ -71,7 +68,13 @@ export const slack = defineResource<SlackParams, SlackState>({
   async observe(io, params, window, known) {
     try {
       const channel = [...known.values()].find((state) => state?.channel)?.channel ?? (await channelOf(io, params));
-      const { message, thread } = await look(io, params, window, channel, known.get('message')?.ts);
+      const { message, thread } = await look(
+        io,
+        params,
+        window,
+        channel,
+        known.get('message')?.ts || known.get('thread')?.ts,
+      );
       return new Map<string, Is<SlackState> | Unknown>([
         ['message', message],
         ['thread', thread],
@@ -124,7 +127,7 @@ export const slack = defineResource<SlackParams, SlackState>({
       written.set('message', { ...message.to, channel, ts: root });
     } else {
       // Posting and changing know no compare-and-set: look once more before anything is said.
-      const there = await look(io, params, window, channel, message?.from?.ts);
+      const there = await look(io, params, window, channel, message?.from?.ts || thread?.from?.ts);
       if (message && !alike(there.message, message.from)) throw new Stale();
       if (thread && !alike(there.thread, thread.from)) throw new Stale();
       root = there.root;
@@ -213,7 +216,7 @@ async function post(
   return String(answer.ts);
 }
 
-/** What is ours in the channel. `root` is the message that the thread hangs on; absent: somebody removed it. */
+/** What is ours in the channel. `root` is what the thread hangs on: of a removed message the thread stays. */
 async function look(io: Reader, params: SlackParams, window: Window, channel: string, knownTs?: string) {
   const found = (knownTs && (await replies(io, params, channel, knownTs))) || (await scan(io, params, window, channel));
   const ours = found.filter(
@@ -231,7 +234,11 @@ async function look(io: Reader, params: SlackParams, window: Window, channel: st
   const root = ours.find(
     ({ ts, thread_ts, metadata }) => metadata?.event_payload?.id === 'message' && (!thread_ts || thread_ts === ts),
   );
-  return { message: newest('message'), thread: newest('thread'), root: root?.ts };
+  return {
+    message: newest('message'),
+    thread: newest('thread'),
+    root: root?.ts ?? ours.find(({ thread_ts }) => thread_ts)?.thread_ts,
+  };
 }
 
 /** Microseconds fit into a double for the next two centuries; the text itself is what is sent back. */
@@ -239,7 +246,7 @@ function order({ ts, edited }: Message): number {
   return Math.max(Number(ts), Number(edited?.ts ?? 0));
 }
 
-/** The message and its thread; undefined: it is not there any more. */
+/** The whole thread that a message belongs to; undefined: the message is not there any more. */
 async function replies(io: Reader, params: SlackParams, channel: string, ts: string): Promise<Message[] | undefined> {
   try {
     const found: Message[] = [];
