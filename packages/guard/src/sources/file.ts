@@ -1,4 +1,4 @@
-import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs';
+import { existsSync, type FSWatcher, readFileSync, type Stats, statSync, watch } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { FlagSink, FlagSource } from './source.ts';
@@ -19,6 +19,7 @@ export function fileSource(path: string, options: FileSourceOptions = {}): FlagS
   const file = resolve(path);
   const folder = dirname(file);
   let watcher: FSWatcher | null = null;
+  let watched: string | undefined;
   let timer: NodeJS.Timeout | null = null;
   let closed = false;
 
@@ -54,37 +55,48 @@ export function fileSource(path: string, options: FileSourceOptions = {}): FlagS
         await stat(folder);
         return { text: null };
       } catch (error) {
+        watchFolder(undefined);
         return { error };
       }
     }
 
-    function watchFolder(): void {
-      if (watcher || closed) return;
+    /** A watcher stays with a folder that was removed, whatever is put into its place. */
+    function watchFolder(found: Stats | undefined): void {
+      // The number alone is often given to the next folder.
+      const identity = found && `${found.dev}:${found.ino}:${found.birthtimeMs}`;
+      if (closed || (watcher && identity === watched)) return;
+      watcher?.close();
+      watcher = null;
+      watched = identity;
+      if (!found) return;
       try {
         // Any name: a mounted ConfigMap changes by a rename of its `..data` link, never of the file itself.
         const opened = watch(folder, { persistent: false }, look);
         watcher = opened;
         opened.on('error', (error) => {
-          watcher = null;
           opened.close();
+          if (watcher === opened) watcher = null;
           sink.trouble(error);
         });
       } catch {
-        // The folder is missing or cannot be watched: the interval goes on and tries again.
+        // The folder cannot be watched: the interval goes on, and tries again.
       }
     }
 
-    watchFolder();
     // Read at once and in place, so that a service which never waits for `ready()` is guarded from its first request.
     try {
+      watchFolder(statSync(folder));
       sink.document(readFileSync(file, 'utf8'));
     } catch (error) {
       if (isMissing(error) && existsSync(folder)) sink.document(null);
       else sink.failed(error);
     }
     timer = setInterval(() => {
-      watchFolder();
-      look();
+      const folderIs = stat(folder).catch(() => undefined);
+      void folderIs.then((found) => {
+        watchFolder(found);
+        look();
+      });
     }, options.pollMs ?? 1000);
     timer.unref();
   }

@@ -29,7 +29,7 @@ interface Subscriber {
 }
 
 interface Subscription {
-  /** Connects again where the client's own reconnecting has given up. */
+  /** Connects or subscribes again where the client's own ways have given up. */
   revive(): void;
   close(): void;
 }
@@ -164,6 +164,7 @@ function subscribeNodeRedis(
 ): Subscription {
   const subscriber = client.duplicate() as Subscriber;
   let opening = false;
+  let subscribed = false;
   let closed = false;
   subscriber.on('error', ignore);
   subscriber.on('ready', nudge);
@@ -171,9 +172,10 @@ function subscribeNodeRedis(
   async function open(): Promise<void> {
     opening = true;
     try {
-      await subscriber.connect();
-      // It subscribes again by itself after a lost connection.
+      if (!subscriber.isOpen) await subscriber.connect();
+      // Once subscribed it does so again by itself after a lost connection; a connection lost before that is ours to mend.
       await subscriber.subscribe(channel, nudge);
+      subscribed = true;
       nudge();
     } catch (error) {
       if (!closed) trouble(error);
@@ -186,7 +188,7 @@ function subscribeNodeRedis(
   void open();
   return {
     revive() {
-      if (!opening && subscriber.isOpen === false) void open();
+      if (!opening && !(subscribed && subscriber.isOpen)) void open();
     },
     close() {
       closed = true;

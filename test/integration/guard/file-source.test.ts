@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { createGuard, fileSource, type Guard } from '../../../packages/guard/src/index.ts';
+import { until } from './until.ts';
+
+const ON = JSON.stringify({ version: 1, holders: { 'w-1': {} } });
+const OFF = JSON.stringify({ version: 1, holders: {} });
+
+let folder: string;
+let path: string;
+let guards: Guard[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'guard-file-'));
+  path = join(folder, 'flag.json');
+  guards = [];
+});
+afterEach(async () => {
+  await Promise.all(guards.map((guard) => guard.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function guardOf(pollMs: number, file = path): Guard {
+  const guard = createGuard({ source: fileSource(file, { pollMs }), log: () => {} });
+  guards.push(guard);
+  return guard;
+}
+
+function put(text: string, file = path): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+test('from an atomic rename to the first refusal, heard by watching alone', async () => {
+  put(OFF);
+  // An interval so long that it cannot be what is measured.
+  const guard = guardOf(3_600_000);
+  const server = createServer(guard.http((_req, res) => res.end('written')));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/items`;
+  const status = async () => {
+    const answer = await fetch(url, { method: 'POST' });
+    await answer.text();
+    return answer.status;
+  };
+  const taken: number[] = [];
+  try {
+    for (let turn = 0; turn < 20; turn += 1) {
+      const from = performance.now();
+      put(ON);
+      await until(async () => (await status()) === 503);
+      taken.push(performance.now() - from);
+      put(OFF);
+      await until(async () => (await status()) === 200);
+    }
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  taken.sort((a, b) => a - b);
+  console.log(`rename to first refusal: median ${taken[10]?.toFixed(1)} ms, most ${taken[19]?.toFixed(1)} ms, of 20`);
+  expect(taken[10]).toBeLessThan(500);
+});
+
+test('the state is known at once, without waiting', () => {
+  put(ON);
+  expect(guardOf(60_000).readOnly()).toBe(true);
+});
+
+test('no file is read-write; created, removed and created again', async () => {
+  const guard = guardOf(60_000);
+  expect(await guard.ready()).toBe('source');
+  expect(guard.readOnly()).toBe(false);
+  for (let turn = 0; turn < 3; turn += 1) {
+    put(ON);
+    await until(() => guard.readOnly());
+    unlinkSync(path);
+    await until(() => !guard.readOnly());
+  }
+});
+
+test('the interval alone finds the change where watching is silent', async () => {
+  // A link's folder is watched, but not the folder where the change happens.
+  const real = join(folder, 'elsewhere');
+  mkdirSync(real);
+  mkdirSync(join(folder, 'watched'));
+  put(OFF, join(real, 'flag.json'));
+  const link = join(folder, 'watched', 'flag.json');
+  symlinkSync(join(real, 'flag.json'), link);
+  const guard = guardOf(20, link);
+  put(ON, join(real, 'flag.json'));
+  await until(() => guard.readOnly());
+});
+
+test('a folder that disappears does not open the writes; it is watched again when it is back', async () => {
+  put(ON);
+  const intervalMs = 500;
+  const guard = guardOf(intervalMs);
+  rmSync(folder, { recursive: true });
+  await until(() => guard.counts().errors.source > 0);
+  expect(guard.readOnly()).toBe(true);
+  mkdirSync(folder);
+  put(OFF);
+  await until(() => !guard.readOnly());
+  const from = performance.now();
+  for (let turn = 0; turn < 10; turn += 1) {
+    put(turn % 2 === 0 ? ON : OFF);
+    await until(() => guard.readOnly() === (turn % 2 === 0));
+  }
+  // The interval alone would take nine of them at least.
+  expect(performance.now() - from).toBeLessThan(5 * intervalMs);
+});
+
+test('a file written in place, seen half written, keeps the state until it is whole', async () => {
+  put(ON);
+  const guard = guardOf(20);
+  writeFileSync(path, OFF.slice(0, 12));
+  await until(() => guard.counts().errors.document > 0);
+  expect(guard.readOnly()).toBe(true);
+  writeFileSync(path, OFF);
+  await until(() => !guard.readOnly());
+});
