@@ -5,7 +5,7 @@
 /** Read alike by everybody: no escapes, no dot segments, no empty segments, no trailing slash or dot. */
 const PLAIN = /^\/(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?:\/[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)*)?$/;
 const MOST_CHARACTERS = 2048;
-const MOST_READINGS = 128;
+const MOST_READINGS = 64;
 
 /** Each one is something that some server does. Every order and repetition of them is tried. */
 const HABITS: readonly ((path: string) => string)[] = [

@@ -90,6 +90,12 @@ test('a path that can be read in too many ways is no read', () => {
   expect(write('GET', `/${'%252f;a\\..%2e/'.repeat(60)}`)).toBe(true);
 });
 
+test('reads with much that is encoded, as image proxies and package registries have them, stay reads', () => {
+  expect(write('GET', '/img/https%3A%2F%2Fcdn.example.com%2Fa.png%3Fw%3D1%23top/100%25.')).toBe(false);
+  expect(write('GET', '/@scope%2fpkg/-/pkg-1.0.0.tgz')).toBe(false);
+  expect(write('GET', '/a;b=1;c=2/d%5Ce%2Ff%20')).toBe(false);
+});
+
 test('what passes does so to the letter', () => {
   expect(write('POST', '/search')).toBe(false);
   expect(write('POST', '/search?q=a/../b')).toBe(false);
