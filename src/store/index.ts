@@ -3,7 +3,7 @@ import type { Journal } from '../engine/journal.ts';
 import { locate, refuseNetwork, type Where } from './locate.ts';
 import { LookingJournal } from './looking.ts';
 
-export interface OpenOptions extends Where {
+interface OpenOptions extends Where {
   /** false: only looks; makes no file, leaves none behind, and every method that writes throws */
   write: boolean;
   /** this release */

@@ -13,7 +13,7 @@ import {
 import { MaintError } from '../errors/catalogue.ts';
 import type { LeasesTable, Schema } from './schema.ts';
 
-export interface Connection {
+interface Connection {
   db: Kysely<Schema>;
   address: string;
   shared: boolean;

@@ -1,7 +1,7 @@
 // The tables, for kysely. One definition for every database: only types and SQL that SQLite and Postgres both have.
 
 /** A row of `windows`. `live` is 0 or 1: SQLite has no booleans. */
-export interface WindowsTable {
+interface WindowsTable {
   id: string;
   environment: string;
   created_at: string;
@@ -9,7 +9,7 @@ export interface WindowsTable {
 }
 
 /** A row of `events`; `body` is the event as JSON text, exactly as it was appended. */
-export interface EventsTable {
+interface EventsTable {
   window_id: string;
   seq: number;
   at: string;
@@ -27,7 +27,7 @@ export interface LeasesTable {
 }
 
 /** Which migrations ran, and which release of maint ran them: the one to name when a file is too new. */
-export interface MigrationsTable {
+interface MigrationsTable {
   name: string;
   release: string;
   at: string;
