@@ -1,7 +1,7 @@
 // What the guard has seen. Numbers only: how they are exported (Prometheus, logs) is the service's business.
 
-export type WriteKind = 'http' | 'tool' | 'job';
-export type ErrorKind = 'source' | 'document' | 'localCopy' | 'internal';
+type WriteKind = 'http' | 'tool' | 'job';
+type ErrorKind = 'source' | 'document' | 'localCopy' | 'internal';
 
 /** A snapshot, from `guard.counts()`. Counters run since the guard was created and never go down. */
 export interface GuardCounts {

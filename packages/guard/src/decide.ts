@@ -32,7 +32,7 @@ export type Decision =
 
 /** Where no end is known, or it has passed: short, and constant, for clients that came at different times stay apart. */
 export const SHORT_RETRY_SECONDS = 30;
-export const PROBLEM_TYPE = 'urn:problem-type:maint:read_only';
+const PROBLEM_TYPE = 'urn:problem-type:maint:read_only';
 
 const PASS_READ: Decision = Object.freeze({ action: 'pass', write: false, readOnlyHeader: null });
 const PASS_WRITE: Decision = Object.freeze({ action: 'pass', write: true, readOnlyHeader: null });

@@ -36,7 +36,7 @@ export interface Verdict {
   readonly surface: Rule | null;
 }
 
-export interface Rule {
+interface Rule {
   readonly name: string;
   readonly status: 503 | 423 | null;
   /** null: every unsafe method. */
