@@ -35,13 +35,20 @@ export function httpWriter(scope: Scope): HttpWriter {
 
 /** What a check's canary sends: any status is an answer, no redirect is followed. */
 export function httpProbe(scope: Scope, method: string, request: Omit<HttpRequest, 'expect'>): Promise<HttpResponse> {
-  return call(scope, { kind: 'probe', method, request });
+  return call(scope, { kind: 'probe', method, request, any: true });
 }
 
-export interface Call {
+/** For a library that speaks HTTP itself: any status is an answer, its hooks are told by the caller. */
+export function httpExchange(scope: Scope, request: HttpRequest, writes: boolean): Promise<HttpResponse> {
+  return call(scope, { kind: writes ? 'probe' : 'read', method: 'POST', request, any: true });
+}
+
+interface Call {
   kind: 'read' | 'write' | 'probe';
   method: string;
   request: HttpRequest;
+  /** any status is an answer */
+  any?: boolean;
 }
 
 /** The absolute address with its query, without userinfo; a hash never goes out. */
@@ -71,7 +78,7 @@ export function target(request: Pick<HttpRequest, 'url' | 'query'>): {
   return { url, auth };
 }
 
-async function call(scope: Scope, { kind, method, request }: Call): Promise<HttpResponse> {
+async function call(scope: Scope, { kind, method, request, any = false }: Call): Promise<HttpResponse> {
   let place: ReturnType<typeof target>;
   try {
     place = target(request);
@@ -79,6 +86,15 @@ async function call(scope: Scope, { kind, method, request }: Call): Promise<Http
     throw outerError(scope, `HTTP ${method}: ${(error as Error).message}`, { effect: 'none', retryable: false });
   }
   const { url, auth } = place;
+  for (const [name, value] of Object.entries(request.headers ?? {})) {
+    // axios would quietly drop the character, and a key with one less is another key
+    if (TOKEN.test(name) && FIELD_VALUE.test(value)) continue;
+    throw outerError(scope, `HTTP ${method}: the header ${name} holds a character that HTTP does not allow`, {
+      effect: 'none',
+      retryable: false,
+      code: 'ERR_INVALID_CHAR',
+    });
+  }
   const write = kind === 'write';
   // what a probe sends may change the service if nothing refuses it, so its outcome is as open as a write's
   const effect = kind === 'read' ? 'none' : 'unknown';
@@ -126,7 +142,7 @@ async function call(scope: Scope, { kind, method, request }: Call): Promise<Http
     });
   }
   const text = body.bytes.toString('utf8');
-  const good = kind === 'probe' || (request.expect ? request.expect.includes(status) : status >= 200 && status < 300);
+  const good = any || (request.expect ? request.expect.includes(status) : status >= 200 && status < 300);
   if (!good) {
     const judged = judge(status, headers);
     const location = status >= 300 && status < 400 ? redirected(headers, url) : '';
@@ -248,13 +264,6 @@ function failed(scope: Scope, error: unknown, { where, host, bound, track, effec
       code,
     });
   }
-  if (code === 'ERR_INVALID_CHAR' || code === 'ERR_INVALID_HTTP_TOKEN' || code === 'ERR_UNESCAPED_CHARACTERS') {
-    return outerError(scope, `${where}: a header or the path holds a character that HTTP does not allow`, {
-      effect: 'none',
-      retryable: false,
-      code,
-    });
-  }
   if (code === 'ERR_FR_TOO_MANY_REDIRECTS') {
     return outerError(scope, `${where} redirects more than 5 times`, { effect: outcome, retryable: false, code });
   }
@@ -264,6 +273,10 @@ function failed(scope: Scope, error: unknown, { where, host, bound, track, effec
       : `gave no answer (${code ?? 'no reason known'})`;
   return outerError(scope, `${where} ${words}`, { effect: outcome, retryable: true, code });
 }
+
+/** RFC 9110 §5.6.2 and §5.5. */
+const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 const CERTIFICATE =
   /^(CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|INVALID_CA)/;

@@ -1,5 +1,6 @@
 // Redis through ioredis. One connection per address, made when it is first needed, never again by itself: no retry, no
 // queue of commands that would go out later.
+import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import type { RedisReader, RedisWriter } from '../engine/io.ts';
 import {
@@ -25,7 +26,7 @@ export class RedisPool {
   /** A connected client; a broken one is replaced. */
   async get(url: string, bound: Limit): Promise<Redis> {
     let entry = this.#open.get(url);
-    if (entry && ['close', 'end'].includes(entry.redis.status)) {
+    if (entry && isGone(entry.redis)) {
       this.drop(url);
       entry = undefined;
     }
@@ -141,6 +142,12 @@ async function send(scope: Scope, pool: RedisPool, url: string, command: readonl
     if (error instanceof Expired) pool.drop(url);
     throw failed(scope, where, error, bound, write ? 'unknown' : 'none');
   }
+}
+
+/** Also where the socket has ended and its client has not heard of it yet. */
+function isGone(redis: Redis): boolean {
+  if (redis.status === 'close' || redis.status === 'end') return true;
+  return redis.status === 'ready' && (redis as unknown as { stream?: Socket }).stream?.writable === false;
 }
 
 async function connection(url: string, connectTimeout: number): Promise<Redis> {

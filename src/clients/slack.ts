@@ -1,17 +1,8 @@
 // Slack's Web API through @slack/web-api, with its retries, its queueing and its logging switched off.
-import type { SlackReader, SlackWriter } from '../engine/io.ts';
-import {
-  after,
-  before,
-  errorCode,
-  interrupted,
-  limit,
-  NEVER_CONNECTED,
-  outerError,
-  type Scope,
-  timedOut,
-} from './call.ts';
-import { judge, retryAfter } from './http.ts';
+import type { HttpResponse, SlackReader, SlackWriter } from '../engine/io.ts';
+import { OuterError } from '../errors/catalogue.ts';
+import { after, before, outerError, type Scope } from './call.ts';
+import { httpExchange, judge } from './http.ts';
 
 interface Api {
   url: string;
@@ -50,10 +41,8 @@ async function call(scope: Scope, api: Api, method: string, args: Record<string,
   } catch {
     throw outerError(scope, 'not an address of a Slack API: https://slack.com', { effect: 'none', retryable: false });
   }
-  const where = `${base.host} (${method})`;
-  using bound = limit(scope, where, undefined);
   const what = `slack ${method}`;
-  let sent = false;
+  let status: number | undefined;
   const client = new WebClient(api.token, {
     slackApiUrl: base.href,
     retryConfig: { retries: 0 },
@@ -61,61 +50,85 @@ async function call(scope: Scope, api: Api, method: string, args: Record<string,
     allowAbsoluteUrls: false,
     logLevel: LogLevel.ERROR,
     logger: SILENT,
-    fetch: (url, init) => {
-      // the library's own fetch, plus the run's signal; what is retried nobody knows, so a second one never goes out
-      if (sent) throw new Error('a second call of one request');
-      sent = true;
+    // our own HTTP: it knows whether anything was sent, follows no redirect and takes the proxy like all others
+    fetch: async (url, init) => {
+      if (typeof init?.body !== 'string') throw new TypeError('files are not sent here');
       if (write) before(scope, what);
-      return fetch(url, { ...(init as RequestInit), signal: bound.signal, redirect: 'error' });
+      const request = { url: String(url), body: init.body, headers: init.headers ?? {} };
+      const answer = await httpExchange(scope, request, write);
+      if (write) after(scope, what);
+      status = answer.status;
+      return response(String(url), answer);
     },
   });
   try {
-    const answer = await client.apiCall(method, args);
-    if (write) after(scope, what);
-    return answer;
+    return await client.apiCall(method, args);
   } catch (error) {
-    const { code, data, statusCode, headers, retryAfter: wait } = error as SlackFailure;
-    const answered = code !== undefined && ANSWERED.has(code);
-    if (write && answered) after(scope, what);
-    const unless = <T>(effect: T): T | 'none' => (write ? effect : 'none');
-    if (bound.reason() === 'interrupted') throw interrupted(scope, where, sent ? unless('unknown') : 'none');
-    if (bound.reason() === 'timeout') throw timedOut(scope, where, bound.ms, sent ? unless('unknown') : 'none');
-    if (code === 'slack_webapi_rate_limited_error') {
-      throw outerError(scope, `${base.host} limits the rate of ${method}, for ${wait}s`, {
-        effect: unless('answered'),
-        retryable: true,
-        status: 429,
-        retryAfterMs: wait === undefined ? undefined : wait * 1000,
-        code: 'ratelimited',
-      });
-    }
-    if (code === 'slack_webapi_platform_error') {
-      const word = data?.error ?? 'unknown_error';
-      const needed = data?.needed ? ` (needed: ${data.needed})` : '';
-      throw outerError(scope, `${base.host} answered ${word} for ${method}${needed}`, {
-        effect: unless(word === 'request_timeout' ? 'unknown' : 'answered'),
-        retryable: RETRYABLE.has(word),
-        code: word,
-      });
-    }
-    if (code === 'slack_webapi_http_error' && statusCode !== undefined) {
-      const judged = judge(statusCode, headers ?? {});
-      throw outerError(scope, `${base.host} answered ${statusCode} for ${method}`, {
-        ...judged,
-        retryAfterMs: judged.retryAfterMs ?? retryAfter(headers?.['Retry-After'], Date.now()),
-        effect: unless(judged.effect),
-        status: statusCode,
-      });
-    }
-    const reason = rootCode(error);
-    const never = reason === undefined ? undefined : NEVER_CONNECTED[reason];
-    if (never) throw outerError(scope, `${base.host} ${never}`, { effect: 'none', retryable: true, code: reason });
-    throw outerError(scope, `${where} gave no answer that could be read (${reason ?? 'no reason known'})`, {
-      effect: sent ? unless('unknown') : 'none',
+    throw failed(scope, error, { host: base.host, method, write, status });
+  }
+}
+
+function response(url: string, { status, headers, text }: HttpResponse) {
+  return {
+    ok: status >= 200 && status < 300,
+    status,
+    statusText: '',
+    url,
+    headers: { get: (name: string) => headers[name.toLowerCase()] ?? null, entries: () => Object.entries(headers) },
+    text: async () => text,
+    json: async () => JSON.parse(text),
+    arrayBuffer: async () => new Uint8Array(Buffer.from(text)).buffer,
+  };
+}
+
+interface Circumstances {
+  host: string;
+  method: string;
+  write: boolean;
+  status: number | undefined;
+}
+
+function failed(scope: Scope, error: unknown, { host, method, write, status }: Circumstances): unknown {
+  const { code, data, statusCode, headers, retryAfter, original } = error as SlackFailure;
+  if (original instanceof OuterError) return original;
+  const effect = (is: 'answered' | 'unknown') => (write ? is : 'none');
+  if (code === 'slack_webapi_rate_limited_error' || status === 429) {
+    const wait = retryAfter === undefined ? '' : `, for ${retryAfter}s`;
+    return outerError(scope, `${host} limits the rate of ${method}${wait}`, {
+      effect: effect('answered'),
       retryable: true,
-      code: reason,
+      status: 429,
+      retryAfterMs: retryAfter === undefined ? undefined : retryAfter * 1000,
+      code: 'ratelimited',
     });
   }
+  if (code === 'slack_webapi_http_error' && statusCode !== undefined) {
+    const judged = judge(statusCode, headers ?? {});
+    return outerError(scope, `${host} answered ${statusCode} for ${method}`, {
+      ...judged,
+      effect: effect(judged.effect),
+      status: statusCode,
+    });
+  }
+  const word = data?.error;
+  if (code !== 'slack_webapi_platform_error' || word === undefined || !/^[a-z0-9_:-]{1,80}$/i.test(word)) {
+    // the library takes what is no JSON (a proxy's page, an answer that broke off) for the error's name
+    if (code !== undefined || status !== undefined) {
+      return outerError(scope, `${host} gave an answer for ${method} that is not Slack's`, {
+        effect: effect('unknown'),
+        retryable: true,
+        status,
+      });
+    }
+    return error;
+  }
+  const needed = data?.needed ? ` (needed: ${data.needed})` : '';
+  return outerError(scope, `${host} answered ${word} for ${method}${needed}`, {
+    // Slack gave up on it in the middle
+    effect: effect(word === 'request_timeout' ? 'unknown' : 'answered'),
+    retryable: RETRYABLE.has(word),
+    code: word,
+  });
 }
 
 interface SlackFailure {
@@ -124,9 +137,9 @@ interface SlackFailure {
   statusCode?: number;
   headers?: Record<string, string>;
   retryAfter?: number;
+  original?: unknown;
 }
 
-const ANSWERED = new Set(['slack_webapi_platform_error', 'slack_webapi_http_error', 'slack_webapi_rate_limited_error']);
 /** Slack's own words for trouble on its side. */
 const RETRYABLE = new Set([
   'ratelimited',
@@ -150,15 +163,3 @@ const SILENT = {
   getLevel: () => 'error' as never,
   setName: nothing,
 };
-
-/** fetch hides the reason: error -> original -> cause -> cause. */
-function rootCode(error: unknown): string | undefined {
-  let at = error as { original?: unknown; cause?: unknown; code?: unknown; errors?: unknown[] } | undefined;
-  let code: string | undefined;
-  for (let depth = 0; at && depth < 8; depth++) {
-    const here = errorCode(at);
-    if (here !== undefined && !here.startsWith('slack_')) code = here;
-    at = (at.original ?? at.cause ?? at.errors?.[0]) as typeof at;
-  }
-  return code;
-}

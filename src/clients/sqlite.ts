@@ -67,6 +67,14 @@ export function sqliteReader(scope: Scope, pool: SqlitePool): SqliteReader {
         return db.prepare(statement.text).all(...(values as Value[])) as any[];
       }),
     digest: (path, table) => withDatabase(path, undefined, (db, bound) => digest(db, table, bound)),
+    async version(path) {
+      const file = resolve(path);
+      try {
+        return version(file);
+      } catch (error) {
+        throw failed(scope, file, error);
+      }
+    },
   };
 }
 
@@ -90,6 +98,42 @@ function isWal(path: string): boolean {
   try {
     const header = Buffer.alloc(20);
     return readSync(fd, header, 0, 20, 0) === 20 && header[18] === 2;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * What every commit moves: the header's change counter (rollback journal), the write-ahead log's size and the head of its
+ * index, which counts transactions (WAL). Checkpoints, VACUUM and the first or last connection move it, too: that it
+ * moved proves nothing.
+ */
+function version(path: string): string {
+  const hash = createHash('sha256').update(head(path, 100) ?? '');
+  for (const [file, bytes] of [
+    [path, 0],
+    [`${path}-wal`, 32],
+    [`${path}-shm`, 48],
+  ] as const) {
+    const at = statSync(file, { bigint: true, throwIfNoEntry: false });
+    hash.update(`;${at && file !== `${path}-shm` ? [at.ino, at.size, at.mtimeNs].join(' ') : ''};`);
+    if (at && bytes > 0) hash.update(head(file, bytes) ?? '');
+  }
+  return hash.digest('hex').slice(0, 32);
+}
+
+function head(path: string, bytes: number): Buffer | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    // the last connection has just removed it
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && /-(wal|shm)$/.test(path)) return undefined;
+    throw error;
+  }
+  try {
+    const buffer = Buffer.alloc(bytes);
+    return buffer.subarray(0, readSync(fd, buffer, 0, bytes, 0));
   } finally {
     closeSync(fd);
   }
