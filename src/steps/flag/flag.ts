@@ -1,0 +1,189 @@
+// What every flag has in common: one document with many holders, of which ours is the resource. A backend says how the
+// document is read and how it is replaced if nobody else has replaced it meanwhile.
+//
+// The document goes with its last holder, unless it was there before the first one: then it stays, as it was.
+import { z } from 'zod';
+import {
+  defineResource,
+  type Holder,
+  type Is,
+  type Resource,
+  Stale,
+  Unknown,
+  type Window,
+  whileHeld,
+} from '../../engine/contract.ts';
+import type { Reader, Writer } from '../../engine/io.ts';
+import { OuterError } from '../../errors/catalogue.ts';
+import { BrokenDocument, type RawHolder, readHolders, withHolder } from './document.ts';
+
+/** One holder as it stands in the flag document. Texts that a foreign holder lacks are empty. */
+export const FlagState = z.strictObject({
+  environment: z.string(),
+  since: z.string(),
+  until: z.string(),
+  reason: z.string(),
+  contact: z.string(),
+  status_page: z.string().optional(),
+  on_expiry: z.enum(['hold', 'open']),
+});
+export type FlagState = z.infer<typeof FlagState>;
+
+/** The document as it was read; `version` is what the backend compares with. */
+export interface Seen<V> {
+  text: string | null;
+  version: V;
+}
+
+export interface FlagBackend<P, V> {
+  name: string;
+  summary: string;
+  Params: z.ZodType<P>;
+  example: Record<string, unknown>;
+  address(params: P): string;
+  local?: boolean;
+  /** What cannot be read for want of a right or of a place to read from: an Unknown. */
+  read(io: Reader, params: P): Promise<Seen<V> | Unknown>;
+  /** null: nothing is left there. Throws Stale where it is not as `seen` any more. */
+  replace(io: Writer, params: P, seen: Seen<V>, text: string | null): Promise<void>;
+  allowed?(io: Reader, params: P): Promise<string[]>;
+}
+
+export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagState> {
+  const { name, summary, Params, example, address, local, allowed } = backend;
+
+  /** Throws where it cannot be seen. */
+  async function look(io: Reader, params: P): Promise<{ seen: Seen<V>; holders: Map<string, RawHolder> }> {
+    const seen = await backend.read(io, params);
+    if (seen instanceof Unknown) throw new NoDocument(seen.why);
+    try {
+      return { seen, holders: readHolders(seen.text) };
+    } catch (error) {
+      if (!(error instanceof BrokenDocument)) throw error;
+      throw new NoDocument(
+        `${address(params)} is no flag document: ${error.message}; nothing is written over it. A flag document is {"version":1,"holders":{}}, or not there at all`,
+      );
+    }
+  }
+
+  return defineResource<P, FlagState>({
+    name,
+    role: 'wall',
+    summary,
+    Params,
+    State: FlagState,
+    example,
+    address,
+    ...(local === undefined ? {} : { local }),
+    ...(allowed === undefined ? {} : { allowed }),
+
+    async observe(io, params, window) {
+      try {
+        const { holders } = await look(io, params);
+        return new Map([[window.id, holders.has(window.id) ? stateOf(holders.get(window.id)) : null]]);
+      } catch (error) {
+        if (!(error instanceof NoDocument)) throw error;
+        return new Map([[window.id, new Unknown(error.message, true)]]);
+      }
+    },
+
+    desired: whileHeld(({ window }) => holderOf(window)),
+
+    async write(io, params, changes) {
+      const [change] = changes;
+      const { id, from, to } = change!;
+      const { seen, holders } = await look(io, params);
+      const now = holders.has(id) ? stateOf(holders.get(id)) : null;
+      if (!sameHolder(now, from)) throw new Stale(`${id} in ${address(params)} was changed by somebody else meanwhile`);
+      await backend.replace(io, params, seen, withHolder(seen.text, id, to));
+      return [to];
+    },
+
+    async holders(io, params) {
+      const { holders } = await look(io, params);
+      return [...holders].map(([id, raw]): Holder => {
+        const state = stateOf(raw);
+        const { environment, reason } = state;
+        return { id, environment, since: instant(state.since), until: instant(state.until), reason, state };
+      });
+    },
+
+    notes({ window, seen, changes, when }) {
+      const change = changes.at(-1);
+      if (!change) {
+        const is = seen.get(window.id);
+        if (is instanceof Unknown) return [is.why];
+        return [is ? `our holder is there, until ${clock(is.until)}` : 'our holder is not there'];
+      }
+      const { from, to } = change;
+      if (when === 'plan') {
+        if (to === null) return ['our holder, removed'];
+        const was = from && from.until !== to.until ? ` (now ${clock(from.until)})` : '';
+        return [`our holder, until ${clock(to.until)}${was}`];
+      }
+      if (to === null) return ['our holder removed, read back'];
+      return [from === null ? 'written, read back' : `until ${clock(to.until)}, read back`];
+    },
+  });
+}
+
+class NoDocument extends OuterError {
+  constructor(message: string) {
+    super(message, { effect: 'none', retryable: false });
+  }
+}
+
+/** What the flag says of a window. */
+export function holderOf(window: Window): FlagState {
+  return {
+    environment: window.environment,
+    since: window.since,
+    until: window.until,
+    reason: window.reason,
+    contact: window.contact,
+    ...(window.statusPage === undefined ? {} : { status_page: window.statusPage }),
+    on_expiry: window.onExpiry,
+  };
+}
+
+/** As the guard reads it: somebody who holds holds, whatever the details look like. */
+function stateOf(raw: RawHolder): FlagState {
+  const fields = typeof raw === 'object' && raw !== null ? (raw as Record<string, unknown>) : {};
+  const text = (key: string) => (typeof fields[key] === 'string' ? (fields[key] as string) : '');
+  const statusPage = text('status_page');
+  return {
+    environment: text('environment'),
+    since: text('since'),
+    until: text('until'),
+    reason: text('reason'),
+    contact: text('contact'),
+    ...(statusPage === '' ? {} : { status_page: statusPage }),
+    on_expiry: fields['on_expiry'] === 'open' ? 'open' : 'hold',
+  };
+}
+
+function sameHolder(a: Is<FlagState>, b: Is<FlagState>): boolean {
+  const view = (state: Is<FlagState>) =>
+    state && [
+      state.environment,
+      state.since,
+      state.until,
+      state.reason,
+      state.contact,
+      state.status_page,
+      state.on_expiry,
+    ];
+  return JSON.stringify(view(a)) === JSON.stringify(view(b));
+}
+
+/** A time that can be shown, also of a holder that has none: it holds without an end. */
+function instant(time: string): string {
+  return Number.isNaN(Date.parse(time)) ? '9999-12-31T23:59:59.000Z' : time;
+}
+
+/** "02:30Z"; seconds only where there are some. */
+function clock(time: string): string {
+  if (Number.isNaN(Date.parse(time))) return 'an unknown time';
+  const text = new Date(time).toISOString().slice(11, 19);
+  return `${text.endsWith(':00') ? text.slice(0, 5) : text}Z`;
+}

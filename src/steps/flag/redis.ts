@@ -1,0 +1,88 @@
+// The flag in a Redis key. Redis 7 has no compare-and-set: one script compares, sets and tells the guards.
+import { z } from 'zod';
+import { Stale, Unknown } from '../../engine/contract.ts';
+import { url } from '../../engine/secret.ts';
+import { OuterError } from '../../errors/catalogue.ts';
+import { defineFlag } from './flag.ts';
+
+export const RedisFlagParams = z.strictObject({
+  url: url('the Redis: redis://host:6379, rediss://host:6380 or unix:///path/to/socket'),
+  key: z.string().min(1).default('maint:read_only').meta({ description: 'where the flag document is' }),
+  channel: z.string().min(1).default('maint:read_only').meta({ description: 'where guards hear of a change' }),
+});
+export type RedisFlagParams = z.infer<typeof RedisFlagParams>;
+
+/**
+ * ARGV: whether the key was there, what it held, whether it shall be there, what it shall hold, the channel.
+ * SET takes a time to live away on purpose: a flag that expires would open the writes by itself.
+ */
+const SWAP = `
+local now = redis.call('GET', KEYS[1])
+if ARGV[1] == '0' then
+  if now then return 0 end
+elseif now ~= ARGV[2] then
+  return 0
+end
+if ARGV[3] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[4]) end
+redis.call('PUBLISH', ARGV[5], ARGV[4])
+return 1`;
+
+const NOT_OURS_TO_READ = new Set(['NOPERM', 'NOAUTH', 'WRONGPASS', 'WRONGTYPE']);
+
+export const flagRedis = defineFlag<RedisFlagParams, null>({
+  name: 'flag/redis',
+  summary: 'our holder in the read-only flag, a Redis key that guards read and hear of',
+  Params: RedisFlagParams,
+  example: { url: '${REDIS_URL}' },
+  address: ({ url, key }) => `redis ${placeOf(url)} ${key}`,
+
+  async read(io, { url, key }) {
+    try {
+      return { text: (await io.redis.read(url, 'GET', key)) as string | null, version: null };
+    } catch (error) {
+      if (!(error instanceof OuterError) || !NOT_OURS_TO_READ.has(error.code ?? '')) throw error;
+      return new Unknown(`GET ${key}: ${error.message}`);
+    }
+  },
+
+  async replace(io, { url, key, channel }, seen, text) {
+    const args = [seen.text === null ? '0' : '1', seen.text ?? '', text === null ? '0' : '1', text ?? '', channel];
+    const done = await io.redis.script(url, SWAP, [key], args);
+    if (Number(done) !== 1) throw new Stale(`${key} was changed by somebody else meanwhile`);
+  },
+
+  async allowed(io, { url, key, channel }) {
+    const needed: [string, ...string[]][] = [
+      ['GET', key],
+      ['EVAL', 'return 1', '1', key],
+      ['SET', key, ''],
+      ['DEL', key],
+      ['PUBLISH', channel, ''],
+    ];
+    const missing: string[] = [];
+    try {
+      const user = String(await io.redis.read(url, 'ACL', 'WHOAMI'));
+      for (const command of needed) {
+        const answer = String(await io.redis.read(url, 'ACL', 'DRYRUN', user, ...command));
+        if (answer !== 'OK') {
+          missing.push(
+            `Redis user ${user} may not ${command[0]} ${command[0] === 'PUBLISH' ? channel : key}: ${answer}`,
+          );
+        }
+      }
+    } catch (error) {
+      // before 7.0 the server cannot be asked: the write will tell
+      if (!(error instanceof OuterError) || error.code !== 'ERR') throw error;
+    }
+    return missing;
+  },
+});
+
+/** Host, port and database, or the socket; no userinfo. */
+function placeOf(address: string): string {
+  if (!URL.canParse(address)) return 'at an address that is not known yet';
+  const { protocol, hostname, port, pathname, searchParams } = new URL(address);
+  if (protocol === 'unix:') return decodeURIComponent(pathname);
+  const database = Number(pathname.slice(1) || searchParams.get('db') || 0);
+  return `${hostname}:${port || 6379}${database ? `/${database}` : ''}`;
+}
