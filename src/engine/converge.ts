@@ -123,26 +123,36 @@ function closingOrder(acting: Acting, steps: readonly Step[], phase: Phase): Ste
 
 async function open(acting: Acting, phase: Phase, order: readonly Step[]): Promise<Converged> {
   const failures: StepFailure[] = [];
-  const lastWall = order.findLastIndex((step) => roleOf(step) === 'wall');
   for (let at = 0; at < order.length; ) {
     const first = order[at]!;
     let end = at + 1;
     while (first.group !== undefined && end < order.length && order[end]!.group === first.group) end++;
     const group = order.slice(at, end);
     // Every member finishes its write, whatever happens to the others: the undo must know what was done.
-    const results = await Promise.allSettled(group.map((step) => takeStep(acting, step, phase)));
+    const results = await Promise.allSettled(group.map((step) => takeOpening(acting, step, phase)));
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
       if (result.value) failures.push(result.value);
     }
     const stopped = failures.find((failure) => failure.policy !== 'continue');
     if (stopped) return { failures, stopped };
-    if (lastWall >= at && lastWall < end && phase === 'open' && acting.state.walls === 'open') {
-      await acting.record([{ type: 'walls', state: 'closed' }]);
-    }
     at = end;
   }
   return { failures };
+}
+
+/** Writes are refused from the first wall on, and also by a wall that failed half-way: the undo must tell since when. */
+async function takeOpening(acting: Acting, step: Step, phase: Phase): Promise<StepFailure | undefined> {
+  const failure = await takeStep(acting, step, phase);
+  if (
+    phase === 'open' &&
+    roleOf(step) === 'wall' &&
+    acting.state.walls === 'open' &&
+    ofStep(acting.state, step.id).size > 0
+  ) {
+    await acting.record([{ type: 'walls', state: 'closed' }]);
+  }
+  return failure;
 }
 
 async function close(

@@ -36,7 +36,7 @@ export type JournalEvent =
   | { type: 'extended'; until: string; by: string }
   | { type: 'overdue' }
   | { type: 'note'; text: string; by: string }
-  /** all walls of the runbook are closed / open again */
+  /** writes are refused since now: the first wall stands; they work again: the last one is open */
   | { type: 'walls'; state: 'closed' | 'open' }
   | { type: 'intent'; step: string; changes: { id: string; from: StateJson; to: StateJson }[] }
   | { type: 'outcome'; step: string; results: { id: string; is: StateJson }[] }

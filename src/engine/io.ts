@@ -73,6 +73,8 @@ export interface SqliteReader {
   ): Promise<T[]>;
   /** sha256 over all rows of one table in rowid or primary-key order, and their number */
   digest(path: string, table: string): Promise<{ digest: string; rows: number }>;
+  /** Another text after every commit, whoever made it; the same one: nothing was committed. Takes no lock, leaves no file behind. */
+  version(path: string): Promise<string>;
 }
 
 export interface ExecOptions {

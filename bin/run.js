@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// Plain JavaScript that every Node can parse: it answers --version by itself, and says in one line what an old Node lacks.
+import { readFileSync } from 'node:fs';
+
+const pjson = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const major = Number(process.versions.node.split('.')[0]);
+const [first] = process.argv.slice(2);
+if (process.argv.length === 3 && (first === '--version' || first === '-v' || first === 'version')) {
+  process.stdout.write(`maint/${pjson.version} ${process.platform}-${process.arch} node-${process.version}\n`);
+} else if (major < 24) {
+  process.stderr.write(`maint needs Node 24, this is ${process.version}. Next: npx -p node@24 -p maint maint ${process.argv.slice(2).join(' ')}\n`);
+  process.exitCode = 64;
+} else {
+  const { enableCompileCache } = await import('node:module');
+  enableCompileCache();
+  const { main } = await import('../dist/main.js');
+  await main(import.meta.url, pjson);
+}

@@ -1,0 +1,225 @@
+// The composition root: the only file that knows everybody. Commands say what is wanted; here the runbook, the state,
+// the clients and the engine come together. Heavy parts are imported when a verb needs them: start-up time counts.
+import { readFileSync } from 'node:fs';
+import { hostname, userInfo } from 'node:os';
+import { resolve as resolvePath } from 'node:path';
+import type { AnyPlugin } from './engine/contract.ts';
+import type { JournalEvent, Progress } from './engine/events.ts';
+import type { Journal, Owner } from './engine/journal.ts';
+import type { Interrupt, Machine } from './engine/run.ts';
+import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
+import { fold, type WindowState } from './engine/window.ts';
+import { MaintError } from './errors/catalogue.ts';
+
+export interface AppOptions {
+  /** --state */
+  state?: string | undefined;
+  env: Readonly<Record<string, string | undefined>>;
+  cwd: string;
+  version: string;
+  interrupt: Interrupt;
+  emit(progress: Progress): void;
+  confirm(asking: Asking): Promise<void>;
+}
+export interface RunbookChoice {
+  runbook?: string | undefined;
+  environment?: string | undefined;
+  only: string[];
+  skip: string[];
+}
+
+export class App {
+  readonly options: AppOptions;
+  /** over everything that is printed or stored: grows with each runbook that is resolved */
+  redact: <T>(value: T) => T = (value) => value;
+  private secrets = new Set<string>();
+  private opened: { journal: Journal; write: boolean } | undefined;
+  private closing: (() => Promise<void>)[] = [];
+
+  constructor(options: AppOptions) {
+    this.options = options;
+  }
+
+  async registry(): Promise<ReadonlyMap<string, AnyPlugin>> {
+    const { registry } = await import('./steps/index.ts');
+    return registry;
+  }
+
+  /** `write: false` only looks: no file is made. */
+  async journal(write: boolean): Promise<Journal> {
+    if (this.opened && (this.opened.write || !write)) return this.opened.journal;
+    await this.opened?.journal.end();
+    const { openJournal } = await import('./store/index.ts');
+    const journal = await openJournal({
+      state: this.options.state,
+      env: this.options.env,
+      write,
+      version: this.options.version,
+    });
+    this.opened = { journal: this.redacting(journal), write };
+    return this.opened.journal;
+  }
+
+  /** No secret reaches the journal in words either; states hold none by the contract. */
+  private redacting(journal: Journal): Journal {
+    const clean = (events: readonly JournalEvent[]): JournalEvent[] => events.map((event) => this.redactEvent(event));
+    return new Proxy(journal, {
+      get: (target, key: keyof Journal) => {
+        if (key === 'open' || key === 'append' || key === 'close')
+          return (lease: never, id: string, events: JournalEvent[]) => target[key](lease, id, clean(events));
+        const value = target[key];
+        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
+      },
+    });
+  }
+
+  private redactEvent(event: JournalEvent): JournalEvent {
+    switch (event.type) {
+      case 'failed':
+      case 'checked':
+      case 'settled':
+      case 'missed':
+      case 'action':
+      case 'note':
+        return this.redact(event);
+      default:
+        return event;
+    }
+  }
+
+  /** From a file, for start, rehearse, observe and runbook. Throws with every secret that is missing (66). */
+  async prepare(choice: RunbookChoice): Promise<Prepared> {
+    const [{ findRunbook }, { loadRunbook }] = await Promise.all([
+      import('./runbook/find.ts'),
+      import('./runbook/load.ts'),
+    ]);
+    const path = findRunbook({
+      runbook: choice.runbook,
+      environment: choice.environment,
+      env: this.options.env,
+      cwd: this.options.cwd,
+    });
+    const runbook = await loadRunbook(resolvePath(this.options.cwd, path), await this.registry(), {
+      environment: choice.environment,
+      only: choice.only,
+      skip: choice.skip,
+    });
+    return await this.resolved(runbook, { lead: `this laptop cannot start with ${path}` });
+  }
+
+  /** From what a window has stored: the laptop that ends it need not have the file. */
+  async prepareWindow(
+    state: WindowState,
+    options: { skip?: readonly string[]; lead: string; allMustResolve?: boolean },
+  ): Promise<{ prepared: Prepared; state: WindowState }> {
+    const { parseRunbook } = await import('./runbook/load.ts');
+    const { runbook: stored, environment, only, skip } = state.opened;
+    const runbook = parseRunbook(
+      { text: stored.text, path: stored.path, folder: stored.folder, surfacesText: stored.surfaces?.text ?? '' },
+      await this.registry(),
+      { environment, only, skip },
+    );
+    const prepared = await this.resolved(runbook, { lead: options.lead, opening: true, skip: options.skip ?? [] });
+    return {
+      prepared: { ...prepared, only, skip },
+      state: { ...state, window: { ...state.window, surfaces: prepared.surfaces } },
+    };
+  }
+
+  private async resolved(
+    runbook: import('./runbook/load.ts').Runbook,
+    more: { lead: string; opening?: boolean; skip?: readonly string[] },
+  ): Promise<Prepared> {
+    const { resolve, missingError } = await import('./runbook/variables.ts');
+    const { sameResource, storeOutsideWalls } = await import('./runbook/rules.ts');
+    // What --skip leaves as it is for now needs no secrets now: they may be what is missing.
+    const aside = new Set(more.skip ?? []);
+    const wanted = {
+      ...runbook,
+      steps: runbook.steps.map((step) =>
+        aside.has(step.id) && step.skipped === undefined ? { ...step, skipped: '--skip' } : step,
+      ),
+    };
+    const resolution = resolve(wanted, this.options.env, (path) => readFileSync(path, 'utf8'));
+    for (const secret of resolution.secrets) this.secrets.add(secret);
+    const { createRedactor } = await import('./clients/redact.ts');
+    this.redact = createRedactor([...this.secrets]);
+    if (!resolution.ok) throw missingError(resolution, { lead: more.lead, ...(more.opening ? { opening: true } : {}) });
+    storeOutsideWalls(resolution.steps, (await this.journal(false)).address);
+    sameResource(resolution.steps);
+    return {
+      environment: runbook.environment,
+      name: runbook.name,
+      path: runbook.path,
+      folder: runbook.folder,
+      contact: resolution.contact,
+      statusPage: resolution.statusPage,
+      rollbackPlan: resolution.rollbackPlan,
+      onExpiry: runbook.onExpiry,
+      soakMs: runbook.soakMs,
+      budgetMs: runbook.budgetMs,
+      steps: resolution.steps,
+      surfaces: runbook.surfaces,
+      text: runbook.text,
+      surfacesFile:
+        runbook.surfacesText === undefined
+          ? undefined
+          : { path: runbook.surfacesPath ?? '', text: runbook.surfacesText },
+      only: runbook.only,
+      skip: runbook.skip,
+    };
+  }
+
+  async host(write: boolean): Promise<VerbHost> {
+    const { createClients } = await import('./clients/index.ts');
+    const clients = createClients({ redact: (value) => this.redact(value) });
+    this.closing.push(() => clients.close());
+    const { emit, confirm, interrupt, version } = this.options;
+    return {
+      journal: await this.journal(write),
+      machine: await thisMachine(),
+      clients,
+      interrupt,
+      emit,
+      confirm,
+      version,
+    };
+  }
+
+  /** Windows that are not over. Without --env the only one; several are listed (64). */
+  async live(environment: string | undefined): Promise<WindowState | undefined> {
+    const journal = await this.journal(false);
+    const rows = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
+    if (rows.length > 1) {
+      throw new MaintError('E_WHICH_WINDOW', `${rows.length} windows are open; --env says which one is meant.`, {
+        details: rows.map((row) => `${row.environment}  ${row.id}  since ${row.createdAt}`),
+        next: [`--env ${rows[0]!.environment}`],
+      });
+    }
+    return rows[0] && fold(rows[0].id, await journal.read(rows[0].id));
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.closing) await close().catch(() => undefined);
+    await this.opened?.journal.end().catch(() => undefined);
+  }
+}
+
+async function thisMachine(): Promise<Machine> {
+  const { isAlive, startTimeOf, thisProcess } = await import('./clients/process.ts');
+  const name = `${hostname()}/${thisProcess().bootId}/${thisProcess().pidNamespace}`;
+  return {
+    name,
+    owner: (verb): Owner => ({ name: `${user()}@${hostname()}`, ...thisProcess(), verb }),
+    dead: (owner) => isAlive(owner) === false,
+    running: ({ pid, startTime, host }) => (host === name ? startTimeOf(pid) === startTime : undefined),
+  };
+}
+
+function user(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return process.env['USER'] ?? 'unknown';
+  }
+}

@@ -1,0 +1,33 @@
+import * as Flags from '@oclif/core/flags';
+import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
+
+export class Abort extends MaintCommand {
+  static override summary = 'Undo the window at once: walls first, no soak.';
+  static override examples = ['<%= config.bin %> abort', '<%= config.bin %> abort --dry-run'];
+  static override flags = {
+    ...envFlag,
+    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...leaseFlags,
+    ...stateFlag,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Abort);
+    const app = await this.app(flags);
+    const { abort, nothingToEnd } = await import('../engine/verbs/end.ts');
+    const live = await app.live(flags.env);
+    if (!live)
+      return await this.finish(
+        await nothingToEnd(await app.host(false), 'abort', flags.env ?? 'this state', undefined),
+      );
+    const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot abort ${live.id}` });
+    this.prepared = prepared;
+    await this.finish(
+      await abort(await app.host(!flags['dry-run']), prepared, state, {
+        skip: [],
+        dryRun: flags['dry-run'],
+        waitMs: flags.wait ?? 0,
+      }),
+    );
+  }
+}

@@ -1,0 +1,36 @@
+import * as Flags from '@oclif/core/flags';
+import { MaintError } from '../errors/catalogue.ts';
+import { durationFlag, envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
+
+export class Extend extends MaintCommand {
+  static override summary = 'Move the end of the window; everything that promises it follows.';
+  static override examples = ['<%= config.bin %> extend --by 15m', '<%= config.bin %> extend --until 03:30Z'];
+  static override flags = {
+    ...envFlag,
+    by: durationFlag({ description: 'this much later than planned' })(),
+    until: Flags.string({ description: 'a time in UTC: 03:30Z, or 2026-12-01T03:30Z', exclusive: ['by'] }),
+    ...leaseFlags,
+    ...stateFlag,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Extend);
+    if (flags.by === undefined && flags.until === undefined)
+      throw new MaintError('E_USAGE', 'extend needs --by or --until.', {
+        next: ['maint extend --by 15m', 'maint extend --until 03:30Z'],
+      });
+    const app = await this.app(flags);
+    const [{ extend, noWindow }, { parseUntil }] = await Promise.all([
+      import('../engine/verbs/extend.ts'),
+      import('../ui/times.ts'),
+    ]);
+    const live = await app.live(flags.env);
+    if (!live) throw noWindow(flags.env ?? 'this state', 'extend');
+    const until = flags.until === undefined ? undefined : parseUntil(flags.until, Date.parse(live.window.since));
+    const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot extend ${live.id}` });
+    this.prepared = prepared;
+    await this.finish(
+      await extend(await app.host(true), prepared, state, { byMs: flags.by, until, waitMs: flags.wait ?? 0 }),
+    );
+  }
+}

@@ -1,0 +1,47 @@
+// From the command line to a command: oclif parses, everything that goes wrong ends in the catalogue's words.
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Config } from '@oclif/core/config';
+import { run } from '@oclif/core/run';
+import { settings } from '@oclif/core/settings';
+import { EXIT } from './errors/exit-codes.ts';
+
+interface PackageJson {
+  name: string;
+  version: string;
+  oclif: Record<string, unknown>;
+}
+
+/** `from` is the URL of the file in bin/. Sets process.exitCode, never throws. */
+export async function main(from: string, pjson: PackageJson): Promise<void> {
+  const root = dirname(dirname(fileURLToPath(from)));
+  settings.enableAutoTranspile = false;
+  // A reader that has seen enough (maint … | head) is no failure; a terminal that is gone must not stop the end of a window.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    });
+  }
+  const argv = process.argv.slice(2);
+  try {
+    const config = await Config.load({
+      root,
+      pjson: { ...pjson, oclif: { ...pjson.oclif, commands: { strategy: 'explicit', target: import.meta.url.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.js', identifier: 'COMMANDS' } } } as never,
+      ignoreManifest: true,
+    } as never);
+    await run(argv, config);
+  } catch (error) {
+    await ended(error, argv);
+  }
+}
+
+/** What oclif itself ends with: help and version are no errors, an unknown command is a wrong command line. */
+async function ended(error: unknown, argv: readonly string[]): Promise<void> {
+  const exit = (error as { oclif?: { exit?: number } }).oclif?.exit;
+  if (exit === 0) return;
+  const { asMaintError, errorJson, errorLines } = await import('./ui/result.ts');
+  const known = asMaintError(error);
+  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(known), null, 2)}\n`);
+  else process.stderr.write(`${errorLines(known).join('\n')}\n`);
+  process.exitCode = known.exit ?? EXIT.BUG;
+}

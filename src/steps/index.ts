@@ -1,0 +1,10 @@
+// The registry: every plugin by name. A test holds it against the folders; a plugin that does not load stops the program.
+import type { AnyPlugin } from '../engine/contract.ts';
+import { flagFile } from './flag/file.ts';
+import { noWritesSqlite } from './no-writes/sqlite.ts';
+import { slack } from './notice/slack.ts';
+import { statuspage } from './notice/statuspage.ts';
+
+const PLUGINS: readonly AnyPlugin[] = [flagFile, noWritesSqlite, slack, statuspage];
+
+export const registry: ReadonlyMap<string, AnyPlugin> = new Map(PLUGINS.map((plugin) => [plugin.name, plugin]));

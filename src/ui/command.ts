@@ -1,0 +1,166 @@
+// What every command shares: the flags, how it speaks, how it ends. A command itself is parse, one call, render, exit code.
+import { Command } from '@oclif/core/command';
+import * as Flags from '@oclif/core/flags';
+import { App } from '../app.ts';
+import { parseDuration } from '../engine/secret.ts';
+import type { Asking, Prepared, VerbResult } from '../engine/verbs/result.ts';
+import { MaintError } from '../errors/catalogue.ts';
+import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { type Mode, modeOf } from './mode.ts';
+import type { Renderer } from './progress.ts';
+
+export const stateFlag = {
+  state: Flags.string({
+    description: 'where windows are kept: a path (default: MAINT_STATE, else the XDG state folder)',
+    helpGroup: 'GLOBAL',
+  }),
+  json: Flags.boolean({ description: 'the result as JSON on stdout; never asks', helpGroup: 'GLOBAL' }),
+};
+export const envFlag = {
+  env: Flags.string({ char: 'e', description: 'the environment; needed where several windows are open' }),
+};
+export const runbookFlags = {
+  ...envFlag,
+  runbook: Flags.string({
+    char: 'r',
+    description: 'the runbook (default: MAINT_RUNBOOK, runbooks/<env>.yaml, or the only one in runbooks/)',
+  }),
+};
+export const stepFlags = {
+  only: Flags.string({ description: 'only these steps, by id', multiple: true, delimiter: ',' }),
+  skip: Flags.string({ description: 'not these steps, by id', multiple: true, delimiter: ',' }),
+};
+export const leaseFlags = {
+  yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
+  wait: durationFlag({ description: 'wait this long for a run that is acting right now' })(),
+};
+
+/** A flag that takes "30m", "1h30m"; milliseconds. */
+export function durationFlag(options: { description: string; helpGroup?: string }) {
+  return Flags.custom<number>({
+    ...options,
+    helpValue: '30m',
+    parse: async (text, _context, { name }) => {
+      const ms = parseDuration(text);
+      if (ms === undefined)
+        throw new MaintError('E_USAGE', `--${name} ${text} is no duration.`, {
+          details: ['allowed: a positive whole number with its unit, up to 30 days: 90s, 30m, 1h30m'],
+          next: [`--${name} 30m`],
+        });
+      return ms;
+    },
+  });
+}
+
+export abstract class MaintCommand extends Command {
+  private speaking: { app: App; mode: Mode; renderer: Renderer; interrupt: { stop(): void } } | undefined;
+  protected prepared: Prepared | undefined;
+  protected wantsJson = false;
+
+  /** The composition root, wired to this terminal. */
+  protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {
+    const [{ listenForSignals }, { createRenderer }] = await Promise.all([
+      import('./interrupt.ts'),
+      import('./progress.ts'),
+    ]);
+    const mode = modeOf({ json: flags.json === true, stderr: process.stderr, env: process.env });
+    this.wantsJson = mode === 'json';
+    const interrupt = listenForSignals((text) => renderer.emit({ type: 'said', text }));
+    const renderer = createRenderer(mode, { write: (text) => process.stderr.write(app.redact(text)) });
+    const app = new App({
+      state: flags.state,
+      env: process.env,
+      cwd: process.cwd(),
+      version: this.config.version,
+      interrupt,
+      emit: (progress) => renderer.emit(progress),
+      confirm: (asking) => this.confirm(app, mode, flags.yes === true, asking),
+    });
+    this.speaking = { app, mode, renderer, interrupt };
+    return app;
+  }
+
+  private async confirm(app: App, mode: Mode, yes: boolean, asking: Asking): Promise<void> {
+    const environment = this.prepared?.environment ?? '';
+    const terminal = process.stdin.isTTY === true && process.stderr.isTTY === true && mode !== 'json';
+    if (!yes && !terminal)
+      throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
+        next: ['the same with --yes', 'or only look: --dry-run'],
+      });
+    const { askingLines } = await import('./plan.ts');
+    if (mode !== 'json')
+      for (const line of askingLines(this.prepared!, asking, terminal)) process.stderr.write(`${app.redact(line)}\n`);
+    if (yes) return;
+    const { typeToGoOn } = await import('./confirm.ts');
+    await typeToGoOn(environment, app.options.interrupt.signal);
+  }
+
+  /** Prints a verb's result and sets the exit code. */
+  protected async finish(result: VerbResult): Promise<void> {
+    const { resultJson, resultLines } = await import('./result.ts');
+    await this.print(this.wantsJson ? resultJson(result) : resultLines(result), result.exit);
+  }
+
+  protected async print(what: Record<string, unknown> | unknown[] | string[], exit: ExitCode): Promise<void> {
+    await this.speaking?.renderer.stop();
+    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
+    if (this.wantsJson) process.stdout.write(`${JSON.stringify(redact(what), null, 2)}\n`);
+    else process.stdout.write((what as string[]).map((line) => `${redact(line)}\n`).join(''));
+    process.exitCode = exit;
+  }
+
+  override async catch(error: Error): Promise<void> {
+    const { asMaintError, errorJson, errorLines } = await import('./result.ts');
+    const known = asMaintError(error);
+    this.wantsJson ||= this.argv.includes('--json');
+    if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
+    await this.speaking?.renderer.stop();
+    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
+    if (this.wantsJson) process.stdout.write(`${JSON.stringify(redact(errorJson(known)), null, 2)}\n`);
+    else
+      process.stderr.write(
+        errorLines(known)
+          .map((line) => `${redact(line)}\n`)
+          .join(''),
+      );
+    process.exitCode = known.exit;
+  }
+
+  /** What is done and what to type next, from the journal. */
+  private async interrupted(error: MaintError): Promise<void> {
+    const { errorJson, errorLines } = await import('./result.ts');
+    await this.speaking?.renderer.stop();
+    let lines = errorLines(error);
+    let next: string[] = ['maint status'];
+    try {
+      const { app } = this.speaking!;
+      const journal = await app.journal(false);
+      const live = await app.live(this.prepared?.environment);
+      if (live) {
+        const { statusOf } = await import('../engine/verbs/look.ts');
+        const status = await statusOf({ journal }, live, undefined, this.prepared?.steps ?? []);
+        next = status.next.map(({ command, why }) => (why ? `${command}  (${why})` : command));
+        lines = [
+          `E_INTERRUPTED  ${error.message}; nothing is lost.`,
+          ...status.lines.map((line) => `  ${line}`),
+          `  ${status.toUndo} ${status.toUndo === 1 ? 'change is' : 'changes are'} ours`,
+          `Next: ${next.join(' · ')}`,
+        ];
+      } else lines = [`E_INTERRUPTED  ${error.message}; nothing was changed.`];
+    } catch {
+      // The journal is as it is; status tells later.
+    }
+    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
+    if (this.wantsJson)
+      process.stdout.write(
+        `${JSON.stringify(redact({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) }), null, 2)}\n`,
+      );
+    else process.stderr.write(lines.map((line) => `${redact(line)}\n`).join(''));
+    process.exitCode = EXIT.INTERRUPTED;
+  }
+
+  override async finally(_error: Error | undefined): Promise<void> {
+    this.speaking?.interrupt.stop();
+    await this.speaking?.app.close();
+  }
+}

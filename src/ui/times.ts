@@ -1,0 +1,22 @@
+// Times as people type them on the command line.
+import { MaintError } from '../errors/catalogue.ts';
+
+const CLOCK = /^([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?Z$/;
+const FULL = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/;
+
+/** "03:30Z": the next such time after `since` (epoch ms); or RFC 3339. Returns RFC 3339 in UTC. */
+export function parseUntil(text: string, since: number): string {
+  const clock = CLOCK.exec(text);
+  if (clock) {
+    const at = new Date(since);
+    at.setUTCHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0);
+    if (at.getTime() <= since) at.setUTCDate(at.getUTCDate() + 1);
+    return at.toISOString();
+  }
+  const full = FULL.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(full)) return new Date(full).toISOString();
+  throw new MaintError('E_USAGE', `--until ${text} is no time.`, {
+    details: ['allowed: a time of day in UTC (03:30Z), or date and time (2026-12-01T03:30Z)'],
+    next: ['maint extend --until 03:30Z'],
+  });
+}
