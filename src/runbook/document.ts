@@ -4,10 +4,11 @@ import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseD
 import { type Problem, type ProblemCode, type Problems, quoted } from './problems.ts';
 
 /** A real runbook has a few kilobytes; this is what is read in well under a second. */
-export const MAX_BYTES = 256 * 1024;
+export const MAX_BYTES = 128 * 1024;
 const MAX_DEPTH = 40;
 const MAX_VALUES = 50_000;
 const MAX_ALIASES = 200;
+const MAX_SYNTAX = 20;
 
 /** A value with its place. `path` is how a problem names it. */
 export interface Located {
@@ -18,6 +19,8 @@ export interface Located {
   keyOffset?: number | undefined;
   /** a plain scalar as it was written */
   source?: string | undefined;
+  /** it could not be read, and that is told already */
+  broken?: boolean | undefined;
   keys?: Map<string, Located> | undefined;
   items?: Located[] | undefined;
 }
@@ -39,6 +42,7 @@ export type Report = (
 /** A function that adds problems at places of this document. */
 export function reporter(document: ParsedDocument, problems: Problems): Report {
   return (at, { path, key, ...rest }) => {
+    if (at.broken && !key) return;
     const offset = key ? (at.keyOffset ?? at.offset) : at.offset;
     if (document.brokenAt !== undefined && (offset >= document.brokenAt || rest.code === 'missing')) return;
     problems.add({ file: document.file, ...document.place(offset), path: path ?? at.path, ...rest });
@@ -119,6 +123,9 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
   }
 
   let document: ReturnType<typeof parseDocument>;
+  // a hostile file makes an error of every character, and nobody reads their stacks: they are what would cost seconds
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
     // the library's own check for duplicate keys is quadratic; ours is below
     document = parseDocument(text, {
@@ -128,7 +135,7 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
       prettyErrors: false,
       uniqueKeys: false,
       keepSourceTokens: false,
-      logLevel: 'silent',
+      logLevel: 'error',
     });
   } catch (error) {
     add(
@@ -137,10 +144,12 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
       `cannot be read as YAML: ${error instanceof RangeError ? 'nested too deeply' : (error as Error).message}`,
     );
     return nothing;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 
   let brokenAt: number | undefined;
-  for (const error of [...document.errors, ...document.warnings].slice(0, 50)) {
+  for (const error of [...document.errors, ...document.warnings].slice(0, MAX_SYNTAX)) {
     const [offset] = error.pos;
     if (error.code === 'MULTIPLE_DOCS') {
       add(offset, 'several_documents', 'holds several YAML documents', { found: 'a second document', allowed: 'one' });
@@ -156,7 +165,7 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
   const contents = document.contents as Node | null;
   if (contents === null || (isScalar(contents) && contents.value === null && !contents.anchor)) {
     if (document.errors.length === 0)
-      add(0, 'empty', 'is empty', { found: 'nothing', allowed: 'version, environment, contact, steps' });
+      add(0, 'empty', 'is empty', { found: 'nothing', allowed: 'a map that begins with version: 1' });
     return { ...nothing, brokenAt };
   }
 
@@ -179,8 +188,10 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
     if (stopped) return located;
     if (isAlias(node)) {
       const target = anchors.get(node.source);
-      // an unknown alias is told by the library already
-      if (!target) return located;
+      if (!target) {
+        add(offset, 'alias', 'is an alias without its anchor', { path, found: quoted(`*${node.source}`) });
+        return { ...located, broken: true };
+      }
       if (++aliases > MAX_ALIASES) {
         stop(offset, `uses too many aliases (*${node.source})`, `${MAX_ALIASES} aliases`, path);
         return located;
@@ -257,7 +268,7 @@ export function parseYaml(text: string, file: string, problems: Problems): Parse
 
 const SYNTAX_WORDS: Partial<Record<string, string>> = {
   TAB_AS_INDENT: 'a tab in the indentation; use spaces',
-  BAD_INDENT: 'the indentation does not fit',
+  BAD_INDENT: 'the indentation does not fit, or a bracket is not closed',
   MISSING_CHAR: 'a quote, comma or bracket is missing',
   TAG_RESOLVE_FAILED: 'tags (!name) are not read',
   UNEXPECTED_TOKEN: 'something is not expected here',
@@ -268,9 +279,15 @@ const SYNTAX_WORDS: Partial<Record<string, string>> = {
 
 /** The line of a syntax error, so that it can be found; not where it could show a secret. */
 function lineAt(text: string, offset: number): string | undefined {
-  const begin = text.lastIndexOf('\n', Math.max(0, offset - 1)) + 1;
-  const end = text.indexOf('\n', begin);
-  const line = text.slice(begin, end < 0 ? undefined : end).trim();
+  const after = text.indexOf('\n', offset);
+  let end = after < 0 ? text.length : after;
+  let line = '';
+  // an error at the end of the file is about the last line that has something in it
+  for (let i = 0; i < 20 && line === '' && end > 0; i++) {
+    const begin = text.lastIndexOf('\n', end - 1) + 1;
+    line = text.slice(begin, Math.min(end, begin + 2000)).trim();
+    end = begin - 1;
+  }
   if (line === '' || /token|password|passwd|secret|auth|key|cookie/i.test(line)) return undefined;
   return quoted(line);
 }

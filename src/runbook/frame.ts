@@ -17,7 +17,7 @@ const statusPage = z
 const rollbackPlan = words('where it is written what to do when the maintenance goes wrong');
 
 export const StepFrame = z.strictObject({
-  id: name('how the step is named; default: the family of its plugin').optional(),
+  id: name('how the step is named; default: the family of its plugin, for notices the backend').optional(),
   uses: z.string().min(1).meta({ description: 'the plugin: family/backend' }),
   with: z.record(z.string(), z.unknown()).meta({ description: 'the plugin’s params' }).optional(),
   deadline: duration()

@@ -45,6 +45,7 @@ export function runbookSchema(registry: Registry): JsonSchema {
       minItems: 1,
       description: 'in this order at start; the order of the end is derived',
       // decided by the key, so that an editor names the problem and not "matches none of two"
+      // biome-ignore lint/suspicious/noThenProperty: the keyword of JSON Schema
       items: { if: { type: 'object', required: ['parallel'] }, then: parallel, else: { $ref: '#/definitions/step' } },
     },
     environments: {

@@ -19,7 +19,7 @@ import {
 import { EnvironmentFrame, isName, NAME_WORDS, ParallelFrame, RunbookFrame, StepFrame } from './frame.ts';
 import { mapLeaves, parseParams, reportIssues } from './params.ts';
 import { nearestName, Problems, quoted } from './problems.ts';
-import { checkNames, checkPlacement, checkWalls, familyOf, roleInText, type StepInText } from './rules.ts';
+import { checkNames, checkPlacement, checkWalls, defaultId, familyOf, roleInText, type StepInText } from './rules.ts';
 import { checkSurfaces } from './surfaces.ts';
 import { hasLiteralPassword, isLiteralSecret, partsOf, VARIABLE_FORMS } from './variables-text.ts';
 
@@ -163,7 +163,7 @@ function check(
   const document = parseYaml(source.text, source.path, problems);
   const report = reporter(document, problems);
   const next = new Set<string>();
-  const finish = () => problems.orThrow(source.path, [...next, `maint runbook check ${source.path}`]);
+  const finish = () => problems.orThrow(source.path, [...[...next].slice(0, 3), `maint runbook check ${source.path}`]);
   const { root } = document;
   if (!root) {
     finish();
@@ -350,7 +350,7 @@ function readStep(
     return step;
   }
   // a key that is there without a value was told by the frame already
-  if (!id) step.id = familyOf(step.plugin);
+  if (!id) step.id = defaultId(step.plugin);
   if (params.keys && !checkParams(step.plugin, params, report)) next.add(`maint steps ${step.plugin.name}`);
   return step;
 }
@@ -461,7 +461,7 @@ function checkIds(steps: readonly ReadStep[], report: Report): void {
     report(step.at.keys?.get('uses') ?? step.at, {
       path: pathText(step.at.path, ['id']),
       code: 'duplicate_id',
-      message: `is missing, and ${other.at.path} is called ${step.id} already, the family of both`,
+      message: `is missing, and ${other.at.path} is called ${step.id} already`,
       found: quoted(step.id),
       allowed: `an id of its own, like id: ${step.id}-2`,
     });
@@ -475,7 +475,7 @@ function checkEnvironments(
   report: Report,
   next: Set<string>,
 ): Map<string, Located> {
-  const ids = steps.flatMap((step) => (step.id === undefined ? [] : [step.id]));
+  const ids = [...new Set(steps.flatMap((step) => (step.id === undefined ? [] : [step.id])))];
   for (const [name, environment] of at?.keys ?? []) {
     if (!isName(name))
       report(environment, {

@@ -247,7 +247,10 @@ export function reportIssues(
   report: Report,
   variables = false,
 ): void {
+  // zod goes on with lengths where the type is wrong already
+  const wrong = new Set(issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => JSON.stringify(path)));
   for (const issue of issues) {
+    if (issue.code !== 'invalid_type' && wrong.has(JSON.stringify(issue.path))) continue;
     if (!variables || !isOpen(issue, root)) reportIssue(schema, issue, root, report);
   }
 }
@@ -267,7 +270,8 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
   }
   switch (issue.code) {
     case 'unrecognized_keys': {
-      for (const key of issue.keys) {
+      // nobody reads more, and each is compared with every name
+      for (const key of issue.keys.slice(0, 200)) {
         const child = at.keys?.get(key) ?? at;
         const nearest = nearestName(key, here.keys);
         const allowed = here.keys.length > 0 ? here.keys.join(', ') : 'no keys at all';
@@ -283,7 +287,10 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
       return;
     }
     case 'invalid_type': {
-      const allowed = here.marks.url ? URL_WORDS : here.marks.duration ? DURATION_WORDS : expectedWords(issue);
+      const words = expectedWords(issue);
+      const { description } = here.marks;
+      const told = words === 'text' && description ? `text: ${description}` : words;
+      const allowed = here.marks.url ? URL_WORDS : here.marks.duration ? DURATION_WORDS : told;
       report(at, { code: 'wrong_type', message: 'has the wrong type', found, allowed });
       return;
     }
@@ -313,7 +320,8 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
     }
     case 'too_small':
     case 'too_big': {
-      report(at, { code: 'out_of_range', message: 'is out of range', found, allowed: rangeWords(issue) });
+      const message = at.value === '' ? 'is empty' : 'is out of range';
+      report(at, { code: 'out_of_range', message, found, allowed: rangeWords(issue) });
       return;
     }
     case 'invalid_union': {

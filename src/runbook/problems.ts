@@ -76,13 +76,14 @@ export function problemText(problem: Problem): string {
 /** Collects problems of one or more files, in the order of their places. */
 export class Problems {
   readonly list: Problem[] = [];
+  readonly #known = new Set<string>();
   add(problem: Problem): void {
     if (this.list.length >= MOST_KEPT) return;
     const { path, line, column, message, file } = problem;
-    const known = this.list.some(
-      (p) => p.line === line && p.column === column && p.path === path && p.message === message && p.file === file,
-    );
-    if (!known) this.list.push(problem);
+    const key = `${file}\n${line}:${column}\n${path}\n${message}`;
+    if (this.#known.has(key)) return;
+    this.#known.add(key);
+    this.list.push(problem);
   }
   get full(): boolean {
     return this.list.length >= MOST_KEPT;

@@ -9,6 +9,15 @@ export function familyOf(plugin: { name: string }): string {
   return plugin.name.split('/', 1)[0]!;
 }
 
+/**
+ * How a step is called that has no id: the family's name. Notices stand side by side in one runbook, and people know
+ * them by where they appear, so these go by the backend's name: `statuspage`, `slack`.
+ */
+export function defaultId(plugin: { name: string }): string {
+  const [family, backend] = plugin.name.split('/');
+  return family === 'notice' && backend ? backend : family!;
+}
+
 /** The role as far as the text tells it: `command` has it as a param. */
 export function roleInText(plugin: AnyPlugin, params: unknown): Role | 'check' {
   if (plugin.kind === 'check') return 'check';
@@ -76,17 +85,16 @@ export function checkPlacement(step: StepInText, report: Report): void {
 /** Walls close outside-in, in the order of the list; in one group they are of one family. */
 export function checkWalls(steps: readonly StepInText[], report: Report): void {
   const walls = steps.filter((step) => step.role === 'wall' && step.skipped === undefined);
+  const groups = Map.groupBy(walls, (step) => step.group);
   let deepest: StepInText | undefined;
   for (const step of walls) {
     const family = familyOf(step.plugin);
     const depth = WALL_DEPTH[family];
     const uses = step.at.keys?.get('uses') ?? step.at;
-    const other = walls.find(
-      (wall) =>
-        wall !== step && wall.group !== undefined && wall.group === step.group && familyOf(wall.plugin) !== family,
-    );
+    const other =
+      step.group === undefined ? undefined : groups.get(step.group)?.find((wall) => familyOf(wall.plugin) !== family);
     if (other) {
-      if (walls.indexOf(other) < walls.indexOf(step)) {
+      if (other.at.offset < step.at.offset) {
         report(uses, {
           code: 'wall_order',
           message: `is in one parallel group with ${other.id} (${other.plugin.name}); walls of different families close one after the other`,

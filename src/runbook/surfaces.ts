@@ -116,7 +116,6 @@ function notYet(
 /** What is wrong with a pattern, in words. */
 function wrongPattern(pattern: string): string | undefined {
   if (!pattern.startsWith('/')) return undefined;
-  if (/[?#].*\//.test(pattern) || /#/.test(pattern)) return 'holds a query or a fragment; only the path is matched';
   const segments = pattern.slice(1).split('/');
   for (const [i, segment] of segments.entries()) {
     const last = i === segments.length - 1;
@@ -127,8 +126,7 @@ function wrongPattern(pattern: string): string | undefined {
       if (segment.endsWith('?') && !last) return `has an optional parameter before the end (${segment})`;
       continue;
     }
-    if (segment.includes(':') || segment.includes('?'))
-      return `has a segment that is neither a word nor a parameter (${segment})`;
+    if (/[:?#]/.test(segment)) return `has a segment that is neither a word nor a parameter (${segment})`;
     if (segment === '' && !last) return 'has an empty segment';
   }
   return undefined;
