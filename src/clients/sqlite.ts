@@ -181,9 +181,9 @@ function fingerprint(path: string): string {
 }
 
 async function digest(db: DatabaseSync, table: string, bound: Limit): Promise<{ digest: string; rows: number }> {
-  const entry = db
-    .prepare("select name, type, wr from pragma_table_list where schema = 'main' and name = ? collate nocase")
-    .get(table) as { name: string; type: string; wr: number } | undefined;
+  const entry = db.prepare("select name, type, wr from pragma_table_list(?) where schema = 'main'").get(table) as
+    | { name: string; type: string; wr: number }
+    | undefined;
   if (!entry || entry.type === 'view') throw new Error(`there is no table ${table}`);
   const columns = db.prepare('select name, pk from pragma_table_info(?)').all(entry.name) as {
     name: string;
