@@ -8,7 +8,9 @@ const [first] = process.argv.slice(2);
 if (process.argv.length === 3 && (first === '--version' || first === '-v' || first === 'version')) {
   process.stdout.write(`maint/${pjson.version} ${process.platform}-${process.arch} node-${process.version}\n`);
 } else if (major < 24) {
-  process.stderr.write(`maint needs Node 24, this is ${process.version}. Next: npx -p node@24 -p maint maint ${process.argv.slice(2).join(' ')}\n`);
+  process.stderr.write(
+    `maint needs Node 24, this is ${process.version}. Next: npx -p node@24 -p maint maint ${process.argv.slice(2).join(' ')}\n`,
+  );
   process.exitCode = 64;
 } else {
   const { enableCompileCache } = await import('node:module');

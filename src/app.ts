@@ -2,14 +2,16 @@
 // the clients and the engine come together. Heavy parts are imported when a verb needs them: start-up time counts.
 import { readFileSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
-import { resolve as resolvePath } from 'node:path';
+import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin } from './engine/contract.ts';
-import type { JournalEvent, Progress } from './engine/events.ts';
+import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
 import type { Journal, Owner } from './engine/journal.ts';
 import type { Interrupt, Machine } from './engine/run.ts';
 import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
 import { fold, type WindowState } from './engine/window.ts';
 import { MaintError } from './errors/catalogue.ts';
+import type { Runbook } from './runbook/load.ts';
+import type { Resolution, Resolved } from './runbook/variables.ts';
 
 export interface AppOptions {
   /** --state */
@@ -87,8 +89,14 @@ export class App {
     }
   }
 
-  /** From a file, for start, rehearse, observe and runbook. Throws with every secret that is missing (66). */
+  /** From a file, for start, rehearse and observe. Throws with every secret that is missing (66). */
   async prepare(choice: RunbookChoice): Promise<Prepared> {
+    const runbook = await this.runbook(choice);
+    return await this.resolved(runbook, { lead: `this laptop cannot start with ${this.shownPath(runbook.path)}` });
+  }
+
+  /** The text alone, variables unresolved: needs no secrets. */
+  async runbook(choice: RunbookChoice): Promise<Runbook> {
     const [{ findRunbook }, { loadRunbook }] = await Promise.all([
       import('./runbook/find.ts'),
       import('./runbook/load.ts'),
@@ -99,12 +107,45 @@ export class App {
       env: this.options.env,
       cwd: this.options.cwd,
     });
-    const runbook = await loadRunbook(resolvePath(this.options.cwd, path), await this.registry(), {
+    const runbook = await loadRunbook(path, await this.registry(), {
       environment: choice.environment,
       only: choice.only,
       skip: choice.skip,
     });
-    return await this.resolved(runbook, { lead: `this laptop cannot start with ${path}` });
+    return { ...runbook, path: resolvePath(this.options.cwd, path) };
+  }
+
+  /** As a person would write it: what is below this folder without the way to it. */
+  shownPath(path: string): string {
+    const shown = relative(this.options.cwd, path);
+    return shown.startsWith('..') || shown === '' ? path : shown;
+  }
+
+  /** Which of its variables are set here; the values go to the redactor and nowhere else. */
+  async variables(runbook: Runbook): Promise<Resolution> {
+    const { resolve } = await import('./runbook/variables.ts');
+    const resolution = resolve(runbook, this.options.env, readText);
+    await this.hide(resolution.secrets);
+    return resolution;
+  }
+
+  /**
+   * For a rehearsal on a recorded world, which needs no credentials: what is not set gets a stand-in that reaches
+   * nobody, for no client is made.
+   */
+  async prepareInert(runbook: Runbook): Promise<{ prepared: Prepared; missing: string[] }> {
+    const { resolveInert } = await import('./runbook/stand-in.ts');
+    const { storeOutsideWalls } = await import('./runbook/rules.ts');
+    const inert = resolveInert(runbook, this.options.env, readText);
+    await this.hide(inert.secrets);
+    storeOutsideWalls(inert.steps, (await this.journal(false)).address);
+    return { prepared: preparedFrom(runbook, inert), missing: inert.missing };
+  }
+
+  private async hide(secrets: readonly string[]): Promise<void> {
+    for (const secret of secrets) this.secrets.add(secret);
+    const { createRedactor } = await import('./clients/redact.ts');
+    this.redact = createRedactor([...this.secrets]);
   }
 
   /** From what a window has stored: the laptop that ends it need not have the file. */
@@ -127,7 +168,7 @@ export class App {
   }
 
   private async resolved(
-    runbook: import('./runbook/load.ts').Runbook,
+    runbook: Runbook,
     more: { lead: string; opening?: boolean; skip?: readonly string[] },
   ): Promise<Prepared> {
     const { resolve, missingError } = await import('./runbook/variables.ts');
@@ -140,34 +181,12 @@ export class App {
         aside.has(step.id) && step.skipped === undefined ? { ...step, skipped: '--skip' } : step,
       ),
     };
-    const resolution = resolve(wanted, this.options.env, (path) => readFileSync(path, 'utf8'));
-    for (const secret of resolution.secrets) this.secrets.add(secret);
-    const { createRedactor } = await import('./clients/redact.ts');
-    this.redact = createRedactor([...this.secrets]);
+    const resolution = resolve(wanted, this.options.env, readText);
+    await this.hide(resolution.secrets);
     if (!resolution.ok) throw missingError(resolution, { lead: more.lead, ...(more.opening ? { opening: true } : {}) });
     storeOutsideWalls(resolution.steps, (await this.journal(false)).address);
     sameResource(resolution.steps);
-    return {
-      environment: runbook.environment,
-      name: runbook.name,
-      path: runbook.path,
-      folder: runbook.folder,
-      contact: resolution.contact,
-      statusPage: resolution.statusPage,
-      rollbackPlan: resolution.rollbackPlan,
-      onExpiry: runbook.onExpiry,
-      soakMs: runbook.soakMs,
-      budgetMs: runbook.budgetMs,
-      steps: resolution.steps,
-      surfaces: runbook.surfaces,
-      text: runbook.text,
-      surfacesFile:
-        runbook.surfacesText === undefined
-          ? undefined
-          : { path: runbook.surfacesPath ?? '', text: runbook.surfacesText },
-      only: runbook.only,
-      skip: runbook.skip,
-    };
+    return preparedFrom(runbook, resolution);
   }
 
   async host(write: boolean): Promise<VerbHost> {
@@ -199,6 +218,23 @@ export class App {
     return rows[0] && fold(rows[0].id, await journal.read(rows[0].id));
   }
 
+  /** The window that is named, else the newest one. E_NO_WINDOW with those that are known. */
+  async recorded(id: string | undefined, environment: string | undefined): Promise<{ id: string; events: Recorded[] }> {
+    const journal = await this.journal(false);
+    const rows = await journal.windows(environment === undefined ? {} : { environment });
+    const row = id === undefined ? rows[0] : rows.find((one) => one.id === id);
+    if (row) return { id: row.id, events: await journal.read(row.id) };
+    const where = environment === undefined ? journal.address : `${environment} in ${journal.address}`;
+    throw new MaintError(
+      'E_NO_WINDOW',
+      id === undefined ? `No window has been in ${where}.` : `No window is called ${id} in ${where}.`,
+      {
+        details: rows.slice(0, 20).map((one) => `${one.id}  ${one.environment}  since ${one.createdAt}`),
+        next: rows[0] ? [`maint report ${rows[0].id}`] : ['maint start --window 30m', 'or another state: --state'],
+      },
+    );
+  }
+
   async close(): Promise<void> {
     for (const close of this.closing) await close().catch(() => undefined);
     await this.opened?.journal.end().catch(() => undefined);
@@ -222,4 +258,30 @@ function user(): string {
   } catch {
     return process.env['USER'] ?? 'unknown';
   }
+}
+
+function preparedFrom(runbook: Runbook, resolved: Resolved): Prepared {
+  return {
+    environment: runbook.environment,
+    name: runbook.name,
+    path: runbook.path,
+    folder: runbook.folder,
+    contact: resolved.contact,
+    statusPage: resolved.statusPage,
+    rollbackPlan: resolved.rollbackPlan,
+    onExpiry: runbook.onExpiry,
+    soakMs: runbook.soakMs,
+    budgetMs: runbook.budgetMs,
+    steps: resolved.steps,
+    surfaces: runbook.surfaces,
+    text: runbook.text,
+    surfacesFile:
+      runbook.surfacesText === undefined ? undefined : { path: runbook.surfacesPath ?? '', text: runbook.surfacesText },
+    only: runbook.only,
+    skip: runbook.skip,
+  };
+}
+
+function readText(path: string): string {
+  return readFileSync(path, 'utf8');
 }

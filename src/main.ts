@@ -26,7 +26,17 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   try {
     const config = await Config.load({
       root,
-      pjson: { ...pjson, oclif: { ...pjson.oclif, commands: { strategy: 'explicit', target: import.meta.url.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.js', identifier: 'COMMANDS' } } } as never,
+      pjson: {
+        ...pjson,
+        oclif: {
+          ...pjson.oclif,
+          commands: {
+            strategy: 'explicit',
+            target: import.meta.url.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.js',
+            identifier: 'COMMANDS',
+          },
+        },
+      } as never,
       ignoreManifest: true,
     } as never);
     await run(argv, config);

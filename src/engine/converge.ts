@@ -84,6 +84,7 @@ export async function converge(
     type: 'phase',
     phase,
     undo: options.undo === true,
+    budgetMs: phase === 'open' ? state.opened.budgetMs : undefined,
     steps: [...order, ...(isClosing(phase) ? [] : acting.steps.filter((step) => step.skipped))].map((step) => ({
       id: step.id,
       uses: step.plugin.name,
@@ -837,7 +838,13 @@ export async function runCheck(
         deadline,
         now: acting.now,
         poll: pollOf(acting),
-        progress: (text) => acting.emit({ type: 'step-doing', step: step.id, text, givesUp: deadline }),
+        progress: (text) =>
+          acting.emit({
+            type: 'step-doing',
+            step: step.id,
+            text,
+            ...(moment === 'soaking' ? { until: deadline } : { givesUp: deadline }),
+          }),
       },
       prober,
     );

@@ -93,11 +93,21 @@ export type Progress =
       type: 'phase';
       phase: Phase;
       undo: boolean;
+      /** what the checklist may take, for a countdown */
+      budgetMs?: number | undefined;
       steps: { id: string; uses: string; group?: number | undefined; skipped?: string | undefined }[];
     }
   | { type: 'step-began'; step: string; label: string }
-  /** the text behind the spinner; `givesUp` is epoch milliseconds */
-  | { type: 'step-doing'; step: string; text: string; done?: number; total?: number; givesUp?: number }
+  /** the text behind the spinner; epoch milliseconds: `givesUp` a deadline that is a failure, `until` an end as planned */
+  | {
+      type: 'step-doing';
+      step: string;
+      text: string;
+      done?: number;
+      total?: number;
+      givesUp?: number | undefined;
+      until?: number | undefined;
+    }
   | {
       type: 'step-ended';
       step: string;

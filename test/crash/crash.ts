@@ -37,7 +37,13 @@ export function maint(world: CrashWorld, argv: readonly string[], more: Record<s
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [BIN, ...argv], {
       cwd: world.folder,
-      env: { PATH: process.env['PATH'] ?? '', HOME: world.folder, MAINT_STATE: join(world.folder, 'state', 'state.db'), ...world.env, ...more },
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: world.folder,
+        MAINT_STATE: join(world.folder, 'state', 'state.db'),
+        ...world.env,
+        ...more,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -80,12 +86,20 @@ export async function crash(make: WorldMaker, point: Point, verb: Verb): Promise
     const killed = await maint(world, COMMANDS[point.command](world), { MAINT_TEST_KILL_AT: point.name });
     log.push(`$ ${point.command} (killed at ${point.name})`, killed.output);
     if (killed.signal !== 'SIGKILL') return tell(`was not killed: code ${killed.code}`);
-    const on: CommandName[] = verb === 'end' ? ['end'] : verb === 'abort' ? ['abort'] : point.command === 'end' || point.command === 'abort' ? [point.command] : [point.command, 'end'];
+    const on: CommandName[] =
+      verb === 'end'
+        ? ['end']
+        : verb === 'abort'
+          ? ['abort']
+          : point.command === 'end' || point.command === 'abort'
+            ? [point.command]
+            : [point.command, 'end'];
     for (const command of on) {
       const ran = await maint(world, COMMANDS[command](world));
       log.push(`$ ${command}`, ran.output);
       // extend of a window that never came to be is refused, and that is right
-      if (ran.code !== 0 && !(command === 'extend' && ran.code === 66)) return tell(`${command} ended ${ran.code ?? ran.signal}`);
+      if (ran.code !== 0 && !(command === 'extend' && ran.code === 66))
+        return tell(`${command} ended ${ran.code ?? ran.signal}`);
     }
     const last = await maint(world, ['status', '--json']);
     if (last.code !== 0) return tell(`status says ${last.code}: ${last.output}`);
@@ -110,13 +124,20 @@ function holds(world: CrashWorld, text: string): boolean {
 }
 
 /** Points side by side: most of their time is waiting. */
-export async function sweep(make: WorldMaker, work: readonly { point: Point; verb: Verb }[], width: number, told: (wrong: string | undefined) => void): Promise<string[]> {
+export async function sweep(
+  make: WorldMaker,
+  work: readonly { point: Point; verb: Verb }[],
+  width: number,
+  told: (wrong: string | undefined) => void,
+): Promise<string[]> {
   const wrong: string[] = [];
   let next = 0;
   async function worker(): Promise<void> {
     while (next < work.length) {
       const { point, verb } = work[next++]!;
-      const result = await crash(make, point, verb).catch((error: unknown) => `${point.command} ${point.name} ${verb}: ${error}`);
+      const result = await crash(make, point, verb).catch(
+        (error: unknown) => `${point.command} ${point.name} ${verb}: ${error}`,
+      );
       if (result) wrong.push(result);
       told(result);
     }
@@ -124,4 +145,3 @@ export async function sweep(make: WorldMaker, work: readonly { point: Point; ver
   await Promise.all(Array.from({ length: width }, worker));
   return wrong;
 }
-

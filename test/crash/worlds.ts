@@ -17,7 +17,8 @@ export interface CrashWorld {
   stop(): Promise<void>;
 }
 
-export const CRONTAB = '# jobs of the search service\nMAILTO=ops\n*/5 * * * * TOKEN=hunter2-secret /opt/reindex.sh --all\n0 3 * * * /opt/report.sh\n0 3 * * * /opt/report.sh\n\n* * * * * /opt/heartbeat.sh\n# 1 1 * * * /opt/old.sh\n';
+export const CRONTAB =
+  '# jobs of the search service\nMAILTO=ops\n*/5 * * * * TOKEN=hunter2-secret /opt/reindex.sh --all\n0 3 * * * /opt/report.sh\n0 3 * * * /opt/report.sh\n\n* * * * * /opt/heartbeat.sh\n# 1 1 * * * /opt/old.sh\n';
 
 /** Slice 1: a flag, a crontab, a database, all files of this machine. */
 export async function files(): Promise<CrashWorld> {
@@ -50,7 +51,15 @@ steps:
 /** With a status page and a chat: creates that must not be repeated, words that must not be said twice. */
 export async function notices(): Promise<CrashWorld> {
   const world = await files();
-  const page = await startStatuspage({ token: 'page-token-1', page: 'abc123', components: [{ name: 'api', id: 'api1' }, { name: 'search', id: 'search1', status: 'degraded_performance' }], limit: 1000 });
+  const page = await startStatuspage({
+    token: 'page-token-1',
+    page: 'abc123',
+    components: [
+      { name: 'api', id: 'api1' },
+      { name: 'search', id: 'search1', status: 'degraded_performance' },
+    ],
+    limit: 1000,
+  });
   const chat = await startChat({ token: 'xoxb-chat-token-1', channels: [{ name: 'ops', id: 'C1' }] });
   writeFileSync(
     world.runbook,
@@ -70,13 +79,19 @@ steps:
   return {
     ...world,
     env: { PAGE_TOKEN: 'page-token-1', CHAT_TOKEN: 'xoxb-chat-token-1' },
-    essence: () => `${world.essence()}\n${JSON.stringify(page.components().map(({ name, status }) => ({ name, status })))}`,
+    essence: () =>
+      `${world.essence()}\n${JSON.stringify(page.components().map(({ name, status }) => ({ name, status })))}`,
     faults() {
-      const faults = [...page.violations(), ...chat.violations()].map((violation) => `violates the description: ${JSON.stringify(violation)}`);
+      const faults = [...page.violations(), ...chat.violations()].map(
+        (violation) => `violates the description: ${JSON.stringify(violation)}`,
+      );
       const incidents = page.incidents();
       if (incidents.length > 1) faults.push(`${incidents.length} incidents`);
-      for (const incident of incidents) if (incident.status !== 'completed') faults.push(`an incident is left ${incident.status}`);
-      const roots = chat.messages('ops').filter((message) => message.thread_ts === undefined || message.thread_ts === message.ts);
+      for (const incident of incidents)
+        if (incident.status !== 'completed') faults.push(`an incident is left ${incident.status}`);
+      const roots = chat
+        .messages('ops')
+        .filter((message) => message.thread_ts === undefined || message.thread_ts === message.ts);
       if (roots.length > 1) faults.push(`${roots.length} messages`);
       return faults;
     },
@@ -90,13 +105,18 @@ steps:
 
 function database(folder: string): void {
   const database = new DatabaseSync(join(folder, 'app.db'));
-  database.exec('create table documents (id integer primary key, text text); insert into documents (text) values (1), (2)');
+  database.exec(
+    'create table documents (id integer primary key, text text); insert into documents (text) values (1), (2)',
+  );
   database.close();
 }
 
 function filesEssence(folder: string): string {
   const flag = join(folder, 'flag.json');
-  return [existsSync(flag) ? readFileSync(flag, 'utf8') : 'no flag', readFileSync(join(folder, 'app.cron'), 'latin1')].join('\n---\n');
+  return [
+    existsSync(flag) ? readFileSync(flag, 'utf8') : 'no flag',
+    readFileSync(join(folder, 'app.cron'), 'latin1'),
+  ].join('\n---\n');
 }
 
 /** Copies a world's files as they are, to begin many points from the same place. */
@@ -104,7 +124,8 @@ export function saveFiles(world: CrashWorld): () => void {
   const saved = join(world.folder, 'saved');
   const names = ['flag.json', 'app.cron', 'app.db', 'state/state.db', 'state/state.db-journal'];
   mkdirSync(join(saved, 'state'), { recursive: true });
-  for (const name of names) if (existsSync(join(world.folder, name))) copyFileSync(join(world.folder, name), join(saved, name));
+  for (const name of names)
+    if (existsSync(join(world.folder, name))) copyFileSync(join(world.folder, name), join(saved, name));
   return () => {
     for (const name of names) {
       rmSync(join(world.folder, name), { force: true });

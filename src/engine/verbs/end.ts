@@ -135,7 +135,7 @@ async function soak(
   const watching = checks.length > 0;
   if (!watching) host.emit({ type: 'step-began', step: 'soak', label: 'soak' });
   const acting = run.acting(state, prepared.steps);
-  if (!watching) host.emit({ type: 'step-doing', step: 'soak', text: 'nothing watches reads', givesUp: until });
+  if (!watching) host.emit({ type: 'step-doing', step: 'soak', text: 'nothing watches reads', until });
   const failures = await runChecks(acting, 'soaking', until, (step) => !skip.has(step.id));
   if (failures.length === 0) {
     await run.wait(until);
