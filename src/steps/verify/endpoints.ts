@@ -1,0 +1,250 @@
+// Knocks at every way to write, where users do: a canary must be refused with our code while the walls are up, and be
+// answered by the service itself once they are open. A canary that is taken has written, and is never sent again.
+import { z } from 'zod';
+import { type CheckContext, type CheckResult, defineCheck, type Surface, type Window } from '../../engine/contract.ts';
+import type { HttpResponse, Prober } from '../../engine/io.ts';
+import { url } from '../../engine/secret.ts';
+import { placeOf, seconds, shouldHold, under } from './verify.ts';
+
+const POLL_MS = 100;
+const CANARY_MS = 3_000;
+/** In a row, for each surface: behind one address there may be several services. */
+const ROUNDS = 2;
+
+export const VerifyEndpointsParams = z.strictObject({
+  url: url('the base address at which users reach the surfaces'),
+});
+export type VerifyEndpointsParams = z.infer<typeof VerifyEndpointsParams>;
+
+export interface SurfaceEvidence {
+  status: number | null;
+  /** RFC 3339, by this machine's clock */
+  firstRefusedAt: string | null;
+  /** by the service itself, since the walls opened */
+  firstAnsweredAt: string | null;
+  /** the canary was taken: it may have written */
+  wrote: boolean;
+}
+export interface VerifyEndpointsEvidence {
+  surfaces: Record<string, SurfaceEvidence>;
+  /** surfaces that nobody knocks at */
+  without: string[];
+  firstRefusedAt: string | null;
+  firstAnsweredAt: string | null;
+}
+
+type Verdict =
+  /** by us; `lacks` is what a refusal must have and this one has not */
+  | { is: 'refused'; window: string | undefined; lacks: readonly string[] }
+  | { is: 'wrote' }
+  /** by the service itself, which did not take it */
+  | { is: 'answered'; why: string }
+  /** by something in front of the service */
+  | { is: 'gateway'; why: string }
+  | { is: 'silent'; why: string };
+
+interface Knocked {
+  surface: Surface & { canary: NonNullable<Surface['canary']> };
+  seen: SurfaceEvidence;
+  verdict?: Verdict;
+}
+
+export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpointsEvidence>({
+  name: 'verify/endpoints',
+  summary:
+    'a canary write per surface is refused with our code and Retry-After, and answered by the service afterwards',
+  Params: VerifyEndpointsParams,
+  example: { url: 'https://api.example.com' },
+  address: ({ url }) => `canaries at ${placeOf(url)}`,
+  on: ['open', 'now', 'soaking'],
+  declares: ({ url }, window) =>
+    withCanary(window).map(({ canary }) => ({ method: canary.method, url: under(url, canary.path) })),
+
+  async check(_io, context, prober) {
+    const { window, moment } = context;
+    const without = window.surfaces.filter((surface) => !surface.canary).map(({ name }) => name);
+    const knocked = withCanary(window).map(
+      (surface): Knocked => ({
+        surface,
+        seen: { status: null, firstRefusedAt: null, firstAnsweredAt: null, wrote: false },
+      }),
+    );
+    const findings = without.map((name) => `${name} has no canary: nobody looks whether it is refused`);
+    if (knocked.length === 0) {
+      const why = window.surfaces.length === 0 ? 'the runbook names no surfaces' : 'no surface has a canary';
+      return {
+        outcome: 'inconclusive',
+        summary: `${why}, so nothing was sent`,
+        findings,
+        evidence: evidenceOf([], without),
+      };
+    }
+    if (!prober) {
+      return {
+        outcome: 'unknown',
+        summary: 'canaries are not sent in a dry run',
+        findings,
+        evidence: evidenceOf([], without),
+      };
+    }
+    const wanted = shouldHold(window, moment);
+    const began = context.now();
+    const result = await (wanted ? untilRefused(context, prober, knocked) : untilAnswered(context, prober, knocked));
+    const took = moment === 'now' ? '' : `, after ${seconds(context.now() - began)}`;
+    return {
+      outcome: result.outcome,
+      summary: `${result.summary}${result.outcome === 'pass' ? took : ''}`,
+      findings: [...result.findings, ...findings],
+      evidence: evidenceOf(knocked, without),
+    };
+  },
+});
+
+type Judged = Omit<CheckResult<unknown>, 'evidence'>;
+type Context = CheckContext<VerifyEndpointsParams, VerifyEndpointsEvidence>;
+
+async function untilRefused(context: Context, prober: Prober, knocked: readonly Knocked[]): Promise<Judged> {
+  let rounds = 0;
+  const attempt = async () => {
+    await Promise.all(knocked.map((one) => knock(context, prober, one)));
+    if (knocked.some(({ seen }) => seen.wrote)) return 'wrote' as const;
+    const refused = knocked.filter(isProper).length;
+    rounds = refused === knocked.length ? rounds + 1 : 0;
+    context.progress(`${refused} of ${knocked.length} surfaces are refused`);
+    return rounds >= (context.moment === 'now' ? 1 : ROUNDS) ? ('refused' as const) : undefined;
+  };
+  const end = context.moment === 'now' ? await attempt() : await context.poll(POLL_MS, attempt, context.deadline);
+  const refused = knocked.filter(isProper);
+  const findings = knocked.flatMap((one) => problemOf(one, true));
+  const summary = `${refused.length} of ${knocked.length} surfaces answer ${statuses(knocked)} read_only`;
+  if (end === 'refused') return { outcome: 'pass', summary, findings };
+  const silent = knocked.every((one) => isProper(one) || one.verdict?.is === 'silent');
+  // a summary stands alone where nothing could be told
+  if (silent && end !== 'wrote') return { outcome: 'unknown', summary: [summary, ...findings].join(' · '), findings };
+  return { outcome: 'fail', summary, findings };
+}
+
+async function untilAnswered(context: Context, prober: Prober, knocked: readonly Knocked[]): Promise<Judged> {
+  const open = (one: Knocked) => one.verdict?.is !== 'answered' && one.verdict?.is !== 'wrote';
+  const attempt = async () => {
+    await Promise.all(knocked.filter(open).map((one) => knock(context, prober, one)));
+    const left = knocked.filter(open).length;
+    context.progress(`${knocked.length - left} of ${knocked.length} surfaces are answered by the service`);
+    return left === 0 ? true : undefined;
+  };
+  if (context.moment === 'now') await attempt();
+  else await context.poll(POLL_MS, attempt, context.deadline);
+  const left = knocked.filter(open);
+  const findings = knocked.flatMap((one) => problemOf(one, false));
+  const wrote = knocked.filter(({ seen }) => seen.wrote).map(({ surface }) => surface.name);
+  const summary = `${knocked.length - left.length} of ${knocked.length} surfaces are answered by the service itself${wrote.length > 0 ? ` · the canary of ${wrote.join(', ')} was taken and wrote` : ''}`;
+  if (left.length === 0) return { outcome: 'pass', summary, findings };
+  // Another window holds: that these writes are refused is right, and says nothing of ours.
+  const byOthers = left.every(
+    ({ verdict }) => verdict?.is === 'refused' && verdict.window !== undefined && verdict.window !== context.window.id,
+  );
+  if (byOthers) return { outcome: 'inconclusive', summary: `${summary}; another window still holds`, findings };
+  const silent = left.every(({ verdict }) => verdict?.is === 'silent');
+  if (silent) return { outcome: 'unknown', summary: [summary, ...findings].join(' · '), findings };
+  return { outcome: 'fail', summary, findings };
+}
+
+async function knock(context: Context, prober: Prober, one: Knocked): Promise<void> {
+  const { canary, status } = one.surface;
+  let answer: HttpResponse;
+  try {
+    answer = await prober.send(canary.method, {
+      url: under(context.params.url, canary.path),
+      ...(canary.headers && { headers: canary.headers }),
+      ...(canary.body === undefined
+        ? {}
+        : typeof canary.body === 'string'
+          ? { body: canary.body }
+          : { json: canary.body }),
+      timeoutMs: CANARY_MS,
+    });
+  } catch (error) {
+    // cut off by the end of the time: the answer before says more
+    if (one.verdict && context.now() >= context.deadline - 50) return;
+    one.verdict = { is: 'silent', why: error instanceof Error ? error.message : String(error) };
+    return;
+  }
+  const at = new Date(context.now()).toISOString();
+  one.seen.status = answer.status;
+  one.verdict = verdictOf(answer, status);
+  if (one.verdict.is === 'refused') one.seen.firstRefusedAt ??= at;
+  if (one.verdict.is === 'wrote') one.seen.wrote = true;
+  if (context.moment !== 'open' && (one.verdict.is === 'answered' || one.verdict.is === 'wrote'))
+    one.seen.firstAnsweredAt ??= at;
+}
+
+function verdictOf({ status, headers, json }: HttpResponse, wanted: number): Verdict {
+  if (status >= 200 && status < 300) return { is: 'wrote' };
+  const ours = json?.code === 'read_only';
+  if (!ours) {
+    // a gateway without a service behind it is not the service
+    const why = `answers ${status}${typeof json?.code === 'string' ? ` ${json.code}` : ''}, not ${wanted} read_only`;
+    return { is: [502, 503, 504].includes(status) ? 'gateway' : 'answered', why };
+  }
+  const lacks: string[] = [];
+  if (status !== wanted) lacks.push(`the status ${wanted} (it is ${status})`);
+  if (!/^application\/problem\+json\b/i.test(headers['content-type'] ?? ''))
+    lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
+  const retry = headers['retry-after'];
+  if (retry === undefined) lacks.push('Retry-After');
+  else if (!isRetryAfter(retry)) lacks.push(`a Retry-After in seconds or as a date (it is ${JSON.stringify(retry)})`);
+  return { is: 'refused', window: typeof json.window === 'string' ? json.window : undefined, lacks };
+}
+
+function isProper({ verdict }: Knocked): boolean {
+  return verdict?.is === 'refused' && verdict.lacks.length === 0;
+}
+
+/** RFC 9110 §10.2.3 */
+function isRetryAfter(value: string): boolean {
+  return /^\d+$/.test(value.trim()) || (/[a-z]{3}/i.test(value) && !Number.isNaN(Date.parse(value)));
+}
+
+function problemOf({ surface, verdict, seen }: Knocked, wanted: boolean): string[] {
+  const { name, canary } = surface;
+  const sent = `${canary.method} ${canary.path}`;
+  if (seen.wrote) {
+    return [
+      `${name}: ${sent} was answered ${seen.status}: the canary was taken and may have written; unguarded it must fail validation`,
+    ];
+  }
+  if (!verdict) return [`${name}: ${sent} was not sent`];
+  switch (verdict.is) {
+    case 'refused':
+      if (!wanted) return [`${name}: ${sent} is still refused${verdict.window ? ` for ${verdict.window}` : ''}`];
+      return verdict.lacks.length > 0 ? [`${name}: ${sent} is refused, but lacks ${verdict.lacks.join(', ')}`] : [];
+    case 'answered':
+      return wanted ? [`${name}: ${sent} ${verdict.why}`] : [];
+    case 'gateway':
+    case 'silent':
+      return [`${name}: ${sent} ${verdict.why}`];
+  }
+  return [];
+}
+
+function withCanary(window: Window): Knocked['surface'][] {
+  return window.surfaces.filter((surface) => surface.canary !== undefined) as Knocked['surface'][];
+}
+
+function statuses(knocked: readonly Knocked[]): string {
+  return [...new Set(knocked.map(({ surface }) => surface.status))].sort().join(' or ');
+}
+
+function evidenceOf(knocked: readonly Knocked[], without: string[]): VerifyEndpointsEvidence {
+  const first = (key: 'firstRefusedAt' | 'firstAnsweredAt') =>
+    knocked
+      .map(({ seen }) => seen[key])
+      .filter((at) => at !== null)
+      .sort()[0] ?? null;
+  return {
+    surfaces: Object.fromEntries(knocked.map(({ surface, seen }) => [surface.name, seen])),
+    without,
+    firstRefusedAt: first('firstRefusedAt'),
+    firstAnsweredAt: first('firstAnsweredAt'),
+  };
+}

@@ -1,0 +1,373 @@
+// Read back from real services, guarded by the real guard, and from some that do it wrong.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createGuard, type FlagSink, type Guard } from '../../../packages/guard/src/index.ts';
+import type { Surface } from '../../../src/engine/contract.ts';
+import { holderOf } from '../../../src/steps/flag/flag.ts';
+import { verifyEndpoints } from '../../../src/steps/verify/endpoints.ts';
+import { verifyFlag } from '../../../src/steps/verify/flag.ts';
+import { type TestClients, testClients } from '../../support/clients.ts';
+import { type CheckRun, runOneCheck, windowOf } from '../../support/one-check.ts';
+import { freePort } from '../../support/servers.ts';
+
+const SURFACES: Surface[] = [
+  {
+    name: 'documents',
+    kind: 'http',
+    match: { methods: ['POST'], path: '/documents/:id?' },
+    disposition: 'refuse',
+    status: 503,
+    canary: { method: 'POST', path: '/documents', body: {} },
+  },
+  {
+    name: 'vectors',
+    kind: 'http',
+    match: { methods: ['PUT'], path: '/vectors/*' },
+    disposition: 'refuse',
+    status: 423,
+    canary: { method: 'PUT', path: '/vectors/x?dry=1', headers: { 'X-Canary': 'maint' } },
+  },
+  { name: 'telemetry', kind: 'http', match: { methods: ['POST'], path: '/t' }, disposition: 'refuse', status: 503 },
+];
+const A = windowOf({ surfaces: SURFACES });
+const OPENED = { reopened: new Date().toISOString() };
+
+let tools: TestClients;
+const cleanup: (() => Promise<unknown>)[] = [];
+beforeEach(() => {
+  tools = testClients();
+});
+afterEach(async () => {
+  await tools[Symbol.asyncDispose]();
+  for (const end of cleanup.splice(0)) await end();
+});
+
+async function listen(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  const server = createServer(handler);
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  cleanup.push(async () => {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+interface Service {
+  url: string;
+  guard: Guard;
+  /** what reached the service itself */
+  requests: string[];
+  hold(...ids: string[]): void;
+}
+/** A guarded service whose validation refuses every canary. */
+async function service(answer = 422): Promise<Service> {
+  let sink!: FlagSink;
+  const requests: string[] = [];
+  const guard = createGuard({
+    source: { start: (s) => void (sink = s), close() {} },
+    surfaces: SURFACES,
+    log: () => {},
+  });
+  cleanup.push(() => guard.close());
+  const url = await listen(
+    guard.http((request, response) => {
+      requests.push(`${request.method} ${request.url}`);
+      response.writeHead(answer, { 'Content-Type': 'application/json' }).end('{"error":"invalid"}');
+    }),
+  );
+  const hold = (...ids: string[]) =>
+    sink.document(
+      ids.length === 0
+        ? null
+        : JSON.stringify({
+            version: 1,
+            holders: Object.fromEntries(
+              ids.map((id, i) => [
+                id,
+                { ...holderOf(A), until: new Date(Date.now() + (i + 1) * 600_000).toISOString() },
+              ]),
+            ),
+          }),
+    );
+  hold();
+  return { url, guard, requests, hold };
+}
+
+const flag = (run: Omit<CheckRun, 'window'> & Partial<CheckRun>) =>
+  runOneCheck(tools.clients, verifyFlag, { window: A, ...run });
+const endpoints = (run: Omit<CheckRun, 'window'> & Partial<CheckRun>) =>
+  runOneCheck(tools.clients, verifyEndpoints, { window: A, ...run });
+
+describe('verify/flag', () => {
+  test('waits until every guard knows, and until none does any more', async () => {
+    const one = await service();
+    const two = await service();
+    const guards = [one.url, `${two.url}/`];
+    const progress: string[] = [];
+    one.hold(A.id);
+    const opened = await flag({
+      params: { guards, samples: 3 },
+      moment: 'open',
+      progress: (text) => {
+        if (progress.push(text) === 2) two.hold('w-other', A.id);
+      },
+    });
+    expect(opened).toMatchObject({
+      outcome: 'pass',
+      summary: expect.stringMatching(/^6 of 6 samples show our window, after \d\.\ds$/),
+      findings: [],
+    });
+    expect(progress[0]).toBe('3 of 6 samples show our window');
+    expect(opened.evidence.latencyMs).toBeGreaterThan(100);
+
+    await fetch(`${one.url}/documents`, { method: 'POST' });
+    one.hold();
+    setTimeout(() => two.hold('w-other'), 200);
+    const soaking = await flag({ params: { guards }, moment: 'soaking', window: { ...A, ...OPENED } });
+    expect(soaking).toMatchObject({
+      outcome: 'pass',
+      summary: expect.stringContaining('10 of 10 samples do not show our window any more'),
+      findings: [expect.stringContaining('still read-only, held by w-other')],
+    });
+    expect(soaking.evidence).toMatchObject({
+      firstRefusedAt: expect.any(String),
+      guards: { [new URL(one.url).host]: { refused: 1 } },
+    });
+  });
+
+  test('a guard that never hears of it fails, and is named', async () => {
+    const one = await service();
+    const two = await service();
+    one.hold(A.id);
+    const result = await flag({ params: { guards: [one.url, two.url], samples: 2 }, moment: 'open', ms: 400 });
+    expect(result.outcome).toBe('fail');
+    expect(result.summary).toMatch(/^2 of 4 samples show our window after/);
+    expect(result.findings).toEqual([`${new URL(two.url).host}: 0 of 2 samples show our window`]);
+  });
+
+  test('one of several services behind one address is enough to fail', async () => {
+    const one = await service();
+    const two = await service();
+    one.hold(A.id);
+    let turn = 0;
+    const balanced = await listen(async (request, response) => {
+      const answer = await fetch(`${[one, two][turn++ % 2]!.url}${request.url}`);
+      response.end(await answer.text());
+    });
+    const result = await flag({ params: { guards: [balanced] }, moment: 'now' });
+    expect(result).toMatchObject({
+      outcome: 'fail',
+      findings: [expect.stringMatching(/: [23] of 5 samples show our window$/)],
+    });
+  });
+
+  test('nobody there: cannot tell. A service without a guard: fails', async () => {
+    const gone = `http://127.0.0.1:${await freePort()}`;
+    const nobody = await flag({ params: { guards: [gone] }, moment: 'open', ms: 300 });
+    expect(nobody).toMatchObject({ outcome: 'unknown', summary: expect.stringContaining('refused the connection') });
+    const plain = await listen((_request, response) => response.writeHead(404).end());
+    expect(await flag({ params: { guards: [plain] }, moment: 'now' })).toMatchObject({
+      outcome: 'fail',
+      findings: [expect.stringContaining('answers 404 for /.well-known/maintenance')],
+    });
+    const page = await listen((_request, response) => response.end('<html>'));
+    expect(await flag({ params: { guards: [page] }, moment: 'now' })).toMatchObject({
+      outcome: 'fail',
+      findings: [expect.stringContaining('no guard says')],
+    });
+  });
+
+  test('a hanging guard ends with the deadline', async () => {
+    const hanging = await listen(() => {});
+    const began = Date.now();
+    expect(await flag({ params: { guards: [hanging] }, moment: 'open', ms: 300 })).toMatchObject({
+      outcome: 'unknown',
+    });
+    expect(Date.now() - began).toBeLessThan(1500);
+  });
+
+  test('passwords of guards appear nowhere', async () => {
+    const one = await service();
+    one.hold(A.id);
+    const params = { guards: [one.url.replace('//', '//user:geheim@')] };
+    const result = await flag({ params, moment: 'now' });
+    expect(result.outcome).toBe('pass');
+    expect(JSON.stringify(result) + verifyFlag.address(verifyFlag.Params.parse(params))).not.toContain('geheim');
+  });
+});
+
+describe('verify/endpoints', () => {
+  test('canaries are refused while the walls are up, and answered by the service afterwards', async () => {
+    const { url, hold, requests } = await service();
+    setTimeout(() => hold(A.id), 200);
+    const opened = await endpoints({ params: { url }, moment: 'open' });
+    expect(opened).toMatchObject({
+      outcome: 'pass',
+      summary: expect.stringMatching(/^2 of 2 surfaces answer 423 or 503 read_only, after 0\.\ds$/),
+      findings: ['telemetry has no canary: nobody looks whether it is refused'],
+      evidence: {
+        without: ['telemetry'],
+        surfaces: { documents: { status: 503, wrote: false }, vectors: { status: 423 } },
+      },
+    });
+    expect(requests).toContain('PUT /vectors/x?dry=1');
+    expect(await endpoints({ params: { url }, moment: 'now' })).toMatchObject({
+      outcome: 'pass',
+      summary: '2 of 2 surfaces answer 423 or 503 read_only',
+    });
+
+    const before = Date.now();
+    setTimeout(() => hold(), 250);
+    const soaking = await endpoints({ params: { url }, moment: 'soaking', window: { ...A, ...OPENED } });
+    expect(soaking).toMatchObject({
+      outcome: 'pass',
+      summary: expect.stringMatching(/^2 of 2 surfaces are answered by the service itself, after/),
+    });
+    expect(Date.parse(soaking.evidence.firstAnsweredAt) - before).toBeGreaterThan(200);
+    expect(Date.parse(soaking.evidence.firstAnsweredAt)).toBeGreaterThan(Date.parse(opened.evidence.firstRefusedAt));
+    expect(await endpoints({ params: { url }, moment: 'now', window: { ...A, ...OPENED } })).toMatchObject({
+      outcome: 'pass',
+    });
+  });
+
+  test('a canary that is taken fails at once and is not sent again', async () => {
+    const { url, requests } = await service(201);
+    const began = Date.now();
+    const result = await endpoints({ params: { url }, moment: 'open' });
+    expect(Date.now() - began).toBeLessThan(1000);
+    expect(result).toMatchObject({ outcome: 'fail', summary: '0 of 2 surfaces answer 423 or 503 read_only' });
+    expect(result.findings[0]).toMatch(
+      /^documents: POST \/documents was answered 201: the canary was taken and may have written/,
+    );
+    expect(requests.sort()).toEqual(['POST /documents', 'PUT /vectors/x?dry=1']);
+
+    requests.length = 0;
+    const soaking = await endpoints({ params: { url }, moment: 'soaking', window: { ...A, ...OPENED } });
+    expect(soaking).toMatchObject({
+      outcome: 'pass',
+      summary: expect.stringContaining('the canary of documents, vectors was taken and wrote'),
+    });
+    expect(requests).toHaveLength(2);
+  });
+
+  test('an unguarded service that validates fails at the deadline, unharmed', async () => {
+    const { url } = await service(400);
+    const result = await endpoints({ params: { url }, moment: 'open', ms: 350 });
+    expect(result).toMatchObject({
+      outcome: 'fail',
+      findings: expect.arrayContaining(['documents: POST /documents answers 400, not 503 read_only']),
+    });
+  });
+
+  test.each([
+    [
+      'another status',
+      423,
+      { 'Content-Type': 'application/problem+json', 'Retry-After': '30' },
+      'the status 503 (it is 423)',
+    ],
+    ['no Retry-After', 503, { 'Content-Type': 'application/problem+json' }, 'Retry-After'],
+    [
+      'a Retry-After that is none',
+      503,
+      { 'Content-Type': 'application/problem+json', 'Retry-After': 'soon' },
+      'it is "soon"',
+    ],
+    [
+      'plain JSON',
+      503,
+      { 'Content-Type': 'application/json', 'Retry-After': '30' },
+      'application/problem+json (it is application/json)',
+    ],
+  ])(
+    'a refusal with %s is none of ours, and no answer of the service either',
+    async (_name, status, headers, words) => {
+      const window = { ...A, surfaces: SURFACES.slice(0, 1) };
+      const url = await listen((_request, response) =>
+        response.writeHead(status, headers as any).end('{"code":"read_only","window":"w-aaaa"}'),
+      );
+      expect(await endpoints({ params: { url }, moment: 'now', window })).toMatchObject({
+        outcome: 'fail',
+        findings: [expect.stringContaining(words)],
+      });
+      expect(await endpoints({ params: { url }, moment: 'now', window: { ...window, ...OPENED } })).toMatchObject({
+        outcome: 'fail',
+      });
+    },
+  );
+
+  test('a Retry-After as a date is one', async () => {
+    const url = await listen((_request, response) =>
+      response
+        .writeHead(503, {
+          'Content-Type': 'application/problem+json; charset=utf-8',
+          'Retry-After': new Date().toUTCString(),
+        })
+        .end('{"code":"read_only"}'),
+    );
+    expect(
+      await endpoints({ params: { url }, moment: 'now', window: { ...A, surfaces: SURFACES.slice(0, 1) } }),
+    ).toMatchObject({ outcome: 'pass' });
+  });
+
+  test('another window that still holds is said, and is no failure of ours', async () => {
+    const { url, hold } = await service();
+    hold('w-other');
+    const result = await endpoints({ params: { url }, moment: 'soaking', window: { ...A, ...OPENED }, ms: 300 });
+    expect(result).toMatchObject({
+      outcome: 'inconclusive',
+      findings: expect.arrayContaining(['documents: POST /documents is still refused for w-other']),
+    });
+  });
+
+  test('still refused for us after the end: fails. A gateway with nothing behind it is no answer', async () => {
+    const { url, hold } = await service();
+    hold(A.id);
+    const window = { ...A, ...OPENED };
+    expect(await endpoints({ params: { url }, moment: 'soaking', window, ms: 300 })).toMatchObject({ outcome: 'fail' });
+    const gateway = await listen((_request, response) => response.writeHead(502).end());
+    expect(await endpoints({ params: { url: gateway }, moment: 'soaking', window, ms: 300 })).toMatchObject({
+      outcome: 'fail',
+      summary: '0 of 2 surfaces are answered by the service itself',
+    });
+    const gone = `http://127.0.0.1:${await freePort()}`;
+    expect(await endpoints({ params: { url: gone }, moment: 'open', ms: 300 })).toMatchObject({
+      outcome: 'unknown',
+      summary: expect.stringContaining('refused the connection'),
+    });
+  });
+
+  test('nothing to knock at: inconclusive. A dry run sends nothing', async () => {
+    const { url, requests } = await service();
+    expect(await endpoints({ params: { url }, moment: 'open', window: { ...A, surfaces: [] } })).toMatchObject({
+      outcome: 'inconclusive',
+      summary: 'the runbook names no surfaces, so nothing was sent',
+    });
+    expect(
+      await endpoints({ params: { url }, moment: 'open', window: { ...A, surfaces: SURFACES.slice(2) } }),
+    ).toMatchObject({ outcome: 'inconclusive', summary: 'no surface has a canary, so nothing was sent' });
+    expect(await endpoints({ params: { url }, moment: 'now', dry: true })).toMatchObject({ outcome: 'unknown' });
+    expect(requests).toEqual([]);
+  });
+
+  test('the base may have a path of its own', async () => {
+    const seen: string[] = [];
+    const url = await listen((request, response) => {
+      seen.push(request.url!);
+      response.writeHead(404).end();
+    });
+    await endpoints({ params: { url: `${url}/api/` }, moment: 'now' });
+    expect(seen.sort()).toEqual(['/api/documents', '/api/vectors/x?dry=1']);
+  });
+
+  test('an interruption ends the wait', async () => {
+    const { url } = await service();
+    const controller = new AbortController();
+    const running = endpoints({ params: { url }, moment: 'open', signal: controller.signal });
+    await delay(150);
+    controller.abort(new Error('Ctrl-C'));
+    await expect(running).rejects.toThrow('Ctrl-C');
+  });
+});
