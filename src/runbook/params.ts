@@ -143,10 +143,7 @@ function mapUnknown(
 }
 
 /** What a schema says about the place at `path`, and the keys that it knows there. */
-export function schemaAt(
-  schema: z.ZodType,
-  path: readonly PropertyKey[],
-): { marks: Marks; keys: string[]; type: string } {
+function schemaAt(schema: z.ZodType, path: readonly PropertyKey[]): { marks: Marks; keys: string[]; type: string } {
   let found: { marks: Marks; keys: string[]; type: string } | undefined;
   const go = (at: z.ZodType, rest: readonly PropertyKey[], inherited: Marks): void => {
     const { schemas, marks } = unwrap(at, inherited);
@@ -259,7 +256,7 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
   const { at, rest } = locate(root, issue.path);
   const path = pathText(at.path, rest);
   const here = schemaAt(schema, issue.path);
-  const found = here.marks.secret ? 'a value that is not shown' : shown(at.value, at.source);
+  const found = here.marks.secret && at.value !== null ? 'a value that is not shown' : shown(at.value, at.source);
 
   if (rest.length > 0 && issue.code !== 'custom') {
     const allowed = issue.code === 'invalid_union' || issue.code === 'invalid_value' ? undefined : expectedWords(issue);
@@ -372,7 +369,7 @@ function reportUnion(
   report(at, { code: 'wrong_value', message: 'is none of the forms', found, ...(allowed ? { allowed } : {}) });
 }
 
-export const DURATION_WORDS = 'a duration like 30s, 5m, 1h30m, at most 30 days';
+const DURATION_WORDS = 'a duration like 30s, 5m, 1h30m, at most 30 days';
 const URL_WORDS = 'an address like https://host, redis://host:6379, postgres://host/db, or "${VAR}"';
 
 function listed(values: readonly unknown[]): string {

@@ -42,7 +42,7 @@ export interface Problem {
 }
 
 /** More than this nobody reads, and a hostile file must not cost minutes. */
-const MOST_KEPT = 1000;
+const MOST_KEPT = 500;
 const MOST_SHOWN = 100;
 
 /** E_RUNBOOK with its problems as data, for `--json`. */
@@ -63,7 +63,7 @@ export class RunbookError extends MaintError {
 }
 
 /** `file:line:col  steps[1].with.url  message  found …  allowed …  did you mean …?` */
-export function problemText(problem: Problem): string {
+function problemText(problem: Problem): string {
   const parts = [`${problem.file}:${problem.line}:${problem.column}`];
   if (problem.path) parts.push(problem.path);
   parts.push(problem.message);
@@ -117,7 +117,7 @@ function cut(text: string): string {
 }
 
 /** `postgres://app:***@db/app`; what comes from a variable stays readable. */
-export function withoutPassword(text: string): string {
+function withoutPassword(text: string): string {
   return text
     .replace(/(:\/\/[^/?#\s:@]*:)([^/?#\s]*)(?=@)/g, (all, before: string, password: string) =>
       /^\$\{\w+\}$/.test(password) ? all : `${before}***`,
@@ -139,7 +139,8 @@ export function nearestName(name: string, candidates: Iterable<string>): string 
   for (const candidate of candidates) {
     if (candidate.length > LONGEST_COMPARED) continue;
     const lower = candidate.toLowerCase();
-    let distance = editDistance(wanted, lower);
+    const tooFar = Math.abs(lower.length - wanted.length) >= bestDistance;
+    let distance = tooFar ? bestDistance : editDistance(wanted, lower);
     // somebody who writes "redis" means one of the plugins that end so
     if (distance > 0 && lower.split('/').includes(wanted)) distance = 1;
     if (distance < bestDistance) {
@@ -151,7 +152,7 @@ export function nearestName(name: string, candidates: Iterable<string>): string 
 }
 
 /** Optimal string alignment: insertions, deletions, replacements and swapped neighbours count one. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
