@@ -1,0 +1,256 @@
+import { userInfo } from 'node:os';
+import { z } from 'zod';
+import { defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
+import type { FileSeen, Reader } from '../../engine/io.ts';
+import { path } from '../../engine/secret.ts';
+import {
+  commandOf,
+  identify,
+  jobsOfCron,
+  lineOf,
+  nameInId,
+  nameOf,
+  parseCrontab,
+  parseStats,
+  plainName,
+  type Runnable,
+  renderCrontab,
+  switchLine,
+} from './crons.ts';
+
+export const Params = z
+  .strictObject({
+    user: z
+      .string()
+      .regex(/^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/, 'the name of a user')
+      .optional()
+      .describe('whose crontab; absent: that of the user who runs maint'),
+    file: path('a crontab of the system, such as /etc/cron.d/app')
+      .refine((file) => !file.startsWith('/var/spool/cron/'), 'no file of the spool: name its owner with `user`')
+      .optional(),
+    keep: z.array(z.string().min(1)).default([]).describe('base names of commands that go on running'),
+  })
+  .refine(({ user, file }) => user === undefined || file === undefined, 'either `user` or `file`, not both');
+export type Params = z.infer<typeof Params>;
+
+export const State = z.strictObject({
+  active: z.boolean(),
+  /** of the line without our mark: tells that somebody edited it */
+  digest: z.string(),
+  /** the file ends without a newline; told with its last job */
+  unended: z.literal(true).optional(),
+});
+export type State = z.infer<typeof State>;
+
+export const crontab = defineResource<Params, State>({
+  name: 'crons/crontab',
+  role: 'work',
+  summary: 'suspends the jobs of one crontab of this machine and waits for those that run',
+  Params,
+  State,
+  computed: ['digest', 'unended'],
+  example: { user: 'www-data', keep: ['heartbeat.sh'] },
+  batch: Number.POSITIVE_INFINITY,
+  local: true,
+  address: ({ user, file }) => file ?? `crontab ${user ?? userInfo().username}`,
+
+  async observe(io, params, window, known) {
+    const table = await read(io, params);
+    if (table === null && params.file !== undefined && known.size === 0) {
+      throw new Refusal(`there is no file ${params.file}`, 'correct `file` of crons/crontab, or skip the step');
+    }
+    const lines = parseCrontab(table?.text ?? '', window.id);
+    const jobs = identify(lines, { userField: hasUserField(params), known });
+    const states = new Map<string, State>();
+    let last = '';
+    for (const [id, { active, digest }] of jobs) {
+      states.set(id, { active, digest });
+      if (!id.includes('#off')) last = id;
+    }
+    const end = states.get(last);
+    if (end && lines.at(-1)!.raw !== '') {
+      if (params.file === undefined && jobs.get(last)!.active) {
+        throw new Refusal(
+          `the crontab of ${whose(params)} ends without a newline, and crontab would not take it back`,
+          'crontab -e, and add one',
+        );
+      }
+      end.unended = true;
+    }
+    return states;
+  },
+
+  desired({ held, params, id, now, before }) {
+    if (held)
+      return isKept(id, params) || (now === null && before === undefined)
+        ? LEAVE
+        : { digest: '', ...now, active: false };
+    if (before === undefined) return LEAVE;
+    // the edit that somebody made meanwhile is kept, so the digest is that of now
+    return before && now ? { ...now, active: before.active } : before;
+  },
+
+  async write(io, params, changes, window) {
+    const table = await read(io, params);
+    if (table === null) throw new Stale('the crontab was removed by somebody else meanwhile');
+    const lines = parseCrontab(table.text, window.id);
+    const jobs = identify(lines, {
+      userField: hasUserField(params),
+      known: new Map(changes.map(({ id, from }) => [id, from])),
+    });
+    for (const { id, from, to } of changes) {
+      const job = jobs.get(id);
+      if (!job || !from || !to || job.active !== from.active || job.digest !== from.digest) throw new Stale();
+      for (const at of job.at) lines[at] = switchLine(lines[at]!, to.active, { window: window.id, id });
+    }
+    const text = renderCrontab(lines);
+    if (params.file !== undefined) await io.files.replace(params.file, table.seen, Buffer.from(text, 'latin1'));
+    else {
+      // Standard input is whole, in a file without a name, before crontab begins: it cannot come to be empty, and no
+      // file that holds the lines' passwords is left behind by a crash.
+      await io.exec.run([...crontabOf(params), '-'], { stdin: Buffer.from(text, 'latin1').toString('utf8'), env: ENV });
+    }
+    return changes.map(({ from, to }) => ({ ...from!, active: to!.active }));
+  },
+
+  async inFlight(io, params) {
+    const frozen = await runnables(io, params);
+    if (!frozen.some((line) => line.frozen)) return [];
+    const pids = await io.files.list('/proc');
+    // no procfs (not Linux): what runs cannot be told from here
+    const stats = (pids ?? []).filter((name) => /^\d+$/.test(name)).map((pid) => `/proc/${pid}/stat`);
+    if (stats.length === 0) return [];
+    // 1: one of them has ended meanwhile
+    const { stdout } = await io.exec.read(['cat', ...stats], { expect: [0, 1], env: ENV });
+    const running = jobsOfCron(parseStats(stdout));
+    if (!running) return [];
+    const words: string[] = [];
+    for (const pid of running) {
+      const { stdout: cmdline } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], { expect: [0, 1], env: ENV });
+      const line = lineOf(cmdline.replace(/\0$/, '').split('\0'), frozen);
+      if (line?.frozen) words.push(`${line.name} (pid ${pid})`);
+    }
+    // Cron reads what has changed at the full minute and starts what is due: around it neither "will not run" nor
+    // "does not run yet" is certain.
+    const second = Math.floor(Date.now() / 1000) % 60;
+    if (second >= 58 || second < 2) words.push("cron's look at its crontabs at the full minute");
+    return words;
+  },
+
+  notes({ params, phase, seen, changes, owned, when }) {
+    const notes: string[] = [];
+    const of = (test: (id: string, state: State) => boolean) =>
+      [...seen].flatMap(([id, state]) => (state && !(state instanceof Unknown) && test(id, state) ? [id] : []));
+    const suspend = changes.filter((change) => change.to?.active === false).length;
+    const resume = changes.filter((change) => change.to?.active === true);
+    if (phase === 'open') {
+      const ours = [...owned.values()].filter(({ after }) => after?.active === false).length;
+      if (when === 'plan')
+        notes.push(...(suspend > 0 ? [`${suspend} to suspend`] : []), ...(ours > 0 ? [`${ours} suspended`] : []));
+      else if (ours > 0) notes.push(`${ours} suspended`);
+      const kept = of((id) => isKept(id, params) && !id.includes('#off'));
+      if (kept.length > 0) notes.push(`${kept.length} kept (${names(kept)})`);
+      const off = of((id) => id.includes('#off'));
+      if (off.length > 0) notes.push(`${off.length} already off`);
+      for (const missed of params.keep) {
+        if (!kept.some((id) => nameInId(id) === plainName(missed)))
+          notes.push(`keep names ${missed}, but no job is called so`);
+      }
+      if (notes.length === 0) notes.push('no jobs to suspend');
+    } else if (resume.length > 0) {
+      notes.push(
+        phase === 'aborted'
+          ? `${resume.length} as before`
+          : `${resume.length} ${when === 'plan' ? 'to run again' : resume.length === 1 ? 'runs again' : 'run again'}`,
+      );
+      for (const { id, from } of resume) {
+        const left = owned.get(id)?.after;
+        if (left && from && left.digest !== from.digest)
+          notes.push(`${nameInId(id)}: edited by somebody during the window; our mark removed, the edit kept`);
+      }
+    }
+    if (of((_id, state) => state.unended === true).length > 0)
+      notes.push('the file ends without a newline and is left so: some crons ignore such a file');
+    return notes;
+  },
+
+  async allowed(io, { file }) {
+    if (file === undefined) return [];
+    const why = await io.files.replaceable(file);
+    return why === undefined ? [] : [why];
+  },
+});
+
+/** Messages are looked at, so they must not be translated; Debian's crontab shows the header that it adds if told N. */
+const ENV = { LC_ALL: 'C', CRONTAB_NOHEADER: 'Y' };
+
+/** null: there is no crontab, which is not the same as an empty one. `text` is latin1. */
+async function read(io: Reader, params: Params): Promise<{ text: string; seen: FileSeen | null } | null> {
+  if (params.file !== undefined) {
+    const seen = await io.files.read(params.file);
+    return seen && { text: seen.content.toString('latin1'), seen };
+  }
+  const { exitCode, stdout, stderr } = await io.exec.read([...crontabOf(params), '-l'], { expect: [0, 1], env: ENV });
+  if (exitCode === 0) {
+    if (stdout.includes('\uFFFD')) {
+      throw new Refusal(
+        `the crontab of ${whose(params)} holds bytes that are no UTF-8, and would not come back as it is`,
+        'crontab -e, and save it as UTF-8',
+      );
+    }
+    if (stdout.includes('\\r') && !stdout.includes('\r')) {
+      // Debian's crontab -l prints a carriage return as these two characters.
+      throw new Refusal(
+        `the crontab of ${whose(params)} holds a carriage return or a literal \\r: crontab -l shows both alike, so it would not come back as it is`,
+        'crontab -e, and take it out (a carriage return before the end of a line is part of the command)',
+      );
+    }
+    return { text: Buffer.from(stdout).toString('latin1'), seen: null };
+  }
+  if (/no crontab for/i.test(stderr)) return null;
+  throw new Refusal(
+    `the crontab of ${whose(params)} cannot be read: ${stderr.trim().split('\n')[0] || 'crontab -l ended with exit code 1'}`,
+    'run maint as that user or as root',
+  );
+}
+
+function crontabOf({ user }: Params): string[] {
+  return user === undefined || user === userInfo().username ? ['crontab'] : ['crontab', '-u', user];
+}
+
+function whose({ user }: Params): string {
+  return user ?? userInfo().username;
+}
+
+function hasUserField({ file }: Params): boolean {
+  return file !== undefined && /(?:^|\/)(?:etc\/crontab|cron\.d\/[^/]+)$/.test(file);
+}
+
+function isKept(id: string, { keep }: Params): boolean {
+  const name = nameInId(id);
+  return keep.some((one) => plainName(one) === name);
+}
+
+function names(ids: readonly string[]): string {
+  const all = [...new Set(ids.map(nameInId))];
+  return all.length <= 3 ? all.join(', ') : `${all.slice(0, 3).join(', ')} and ${all.length - 3} more`;
+}
+
+/** Every line that cron could have started a job from, suspended by any window or not. */
+async function runnables(io: Reader, params: Params): Promise<Runnable[]> {
+  const table = await read(io, params);
+  const userField = hasUserField(params);
+  return (table?.text ?? '').split('\n').flatMap((raw): Runnable[] => {
+    const window = /^[ \t]*#maint:([\w-]+):/.exec(raw)?.[1] ?? '';
+    const line = parseCrontab(raw, window)[0]!;
+    if (line.kind !== 'job') return [];
+    const command = Buffer.from(commandOf(line.body, userField), 'latin1').toString('utf8');
+    return [
+      {
+        name: line.mark ? nameInId(line.mark.id) : nameOf(line.body, userField),
+        command,
+        frozen: line.mark !== undefined,
+      },
+    ];
+  });
+}
