@@ -1,62 +1,108 @@
-// Progress to stderr, so that stdout stays pipeable. Decides nothing.
+// Progress to stderr, so that stdout stays pipeable. Decides nothing. The list that moves is in terminal.ts.
+import { performance } from 'node:perf_hooks';
 import type { Progress } from '../engine/events.ts';
-import { lasting, utc } from '../engine/words.ts';
+import { clean, pad } from './layout.ts';
+import {
+  bound,
+  type Ended,
+  ID_MIN,
+  idWidth,
+  MARKS,
+  type Out,
+  type Renderer,
+  took,
+  UNDOING,
+  waitingText,
+} from './lines.ts';
 import type { Mode } from './mode.ts';
 
-export interface Renderer {
-  emit(progress: Progress): void;
-  /** everything shown, the cursor back */
-  stop(): Promise<void>;
-}
+export type { Out, Renderer } from './lines.ts';
 
-export interface Out {
-  write(text: string): void;
-}
+/** A log wants to know that something goes on, not each number. */
+const SAME_WORDS_MS = 30_000;
 
-const MARKS = { ok: '✔', look: '!', failed: '✘', skipped: '-' } as const;
-
-export function createRenderer(mode: Mode, out: Out): Renderer {
+export function createRenderer(mode: Mode, out: Out, clock: () => number = () => performance.now()): Renderer {
   if (mode === 'json') return { emit: () => undefined, stop: async () => undefined };
-  return plain(out);
+  return mode === 'terminal' ? lazily(out) : plain(out, clock);
 }
 
-function plain(out: Out): Renderer {
-  let width = 10;
-  let doing = '';
+function plain(out: Out, clock: () => number): Renderer {
+  let ids = ID_MIN;
+  const said = new Map<string, { words: string; at: number }>();
+  /** Numbers alone are news only now and then. */
+  function isNews(key: string, text: string): boolean {
+    const words = text.replace(/[\d.,:]+/g, '0');
+    const before = said.get(key);
+    if (before?.words === words && clock() - before.at < SAME_WORDS_MS) return false;
+    said.set(key, { words, at: clock() });
+    return true;
+  }
   return {
     emit(progress) {
       switch (progress.type) {
         case 'phase':
-          width = Math.max(10, ...progress.steps.map((step) => step.id.length));
-          if (progress.undo) out.write('Undoing, walls first\n');
+          ids = idWidth(
+            ids,
+            progress.steps.map((step) => step.id),
+          );
+          if (progress.undo) out.write(`${UNDOING}\n`);
           for (const step of progress.steps)
-            if (step.skipped) out.write(`  - ${step.id.padEnd(width)}  skipped: ${step.skipped}\n`);
+            if (step.skipped) out.write(`  ${MARKS.skipped} ${pad(step.id, ids)}  skipped: ${clean(step.skipped)}\n`);
+          return;
+        case 'step-began':
+          // A count that is over within the interval is never shown: the step's own line tells.
+          said.set(progress.step, { words: '', at: clock() });
           return;
         case 'step-doing': {
-          // Only what is new in words: a pipe is no place for a spinner.
-          const text = `${progress.step} ${progress.text}`;
-          if (text === doing || progress.done !== undefined) return;
-          doing = text;
-          out.write(
-            `    ${progress.step.padEnd(width)}  ${progress.text}${progress.givesUp === undefined ? '' : `, gives up ${utc(progress.givesUp)}`}\n`,
-          );
+          const text = clean(progress.text);
+          if (progress.done !== undefined) {
+            const before = said.get(progress.step);
+            if (before && clock() - before.at < SAME_WORDS_MS) return;
+            said.set(progress.step, { words: text, at: clock() });
+          } else if (!isNews(progress.step, text)) return;
+          out.write(`    ${pad(progress.step, ids)}  ${text}${bound(progress)}\n`);
           return;
         }
         case 'step-ended':
-          out.write(
-            `  ${MARKS[progress.result]} ${progress.step.padEnd(width)}  ${progress.text}${progress.ms > 0 ? `  ${lasting(progress.ms)}` : ''}\n`,
-          );
+          said.delete(progress.step);
+          out.write(`${endedLine(progress, ids)}\n`);
           return;
         case 'waiting':
-          out.write(`  … ${progress.text}, until ${utc(progress.until)} at the latest\n`);
+          if (isNews('', progress.text)) out.write(`  … ${waitingText(progress)}\n`);
           return;
         case 'said':
-          out.write(`${progress.text}\n`);
-          return;
-        case 'step-began':
+          out.write(`${clean(progress.text)}\n`);
           return;
       }
     },
     stop: async () => undefined,
+  };
+}
+
+function endedLine(ended: Ended, ids: number): string {
+  const text = clean(ended.text);
+  return `  ${MARKS[ended.result]} ${pad(ended.step, ids)}${text === '' ? '' : `  ${text}`}${ended.ms > 0 ? `  ${took(ended.ms)}` : ''}`;
+}
+
+/** listr2 is loaded when there is something to show. */
+function lazily(out: Out): Renderer {
+  const early: Progress[] = [];
+  let loading: Promise<void> | undefined;
+  let loaded: Renderer | undefined;
+  async function load(): Promise<void> {
+    const { terminalRenderer } = await import('./terminal.ts');
+    loaded = terminalRenderer(out);
+    for (const progress of early.splice(0)) loaded.emit(progress);
+  }
+  return {
+    emit(progress) {
+      if (loaded) return loaded.emit(progress);
+      early.push(progress);
+      loading ??= load();
+    },
+    async stop() {
+      await loading;
+      await loaded?.stop();
+    },
   };
 }
