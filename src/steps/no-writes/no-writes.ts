@@ -139,7 +139,9 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
   let quietSince = lastAt;
   const found = new Ledger();
   let allowed = new Ledger();
-  const notes = new Set<string>();
+  // What is there at the end is worth a note; what came and went is none.
+  let notes: readonly string[] = [];
+  const doubts = new Set<string>();
   const quiet = await context.poll(
     pace(lastAt - began),
     async () => {
@@ -148,9 +150,9 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
       const difference = await sight.compare(last, now, base);
       last = now;
       lastAt = context.now();
-      for (const note of difference.notes) notes.add(note);
+      notes = difference.notes;
       for (const doubt of difference.doubts)
-        notes.add(`${doubt} (${clock(lastAt, lastAt)}); watched afresh from there`);
+        doubts.add(`${doubt} (${clock(lastAt, lastAt)}); watched afresh from there`);
       const { bad, good } = sort([...difference.writes, ...difference.pending], watched.allow);
       if (bad.length > 0 || difference.doubts.length > 0) {
         found.add(bad, lastAt);
@@ -168,7 +170,7 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
   );
   looks.throwLast();
 
-  const findings = [...found.lines(unit), ...notes].slice(0, MAX_LINES);
+  const findings = [...found.lines(unit), ...doubts, ...notes].slice(0, MAX_LINES);
   const evidence: Evidence = { at: iso(lastAt), seen: sight.trim(last), found: found.lines(unit).slice(0, MAX_LINES) };
   const waited = Math.min(lastAt - quietSince, forMs);
   if (quiet) {

@@ -1,0 +1,409 @@
+// No writes to a PostgreSQL database. The counters of every table say which; they come up to ten seconds late. The
+// position in the write-ahead log comes at once, but autovacuum and even reads move it: it proves only that nothing
+// happened. Transactions that have not ended are in neither: these are asked for by name.
+import { z } from 'zod';
+import { defineCheck } from '../../engine/contract.ts';
+import { type Reader, type Statement, statement } from '../../engine/io.ts';
+import { url } from '../../engine/secret.ts';
+import { OuterError } from '../../errors/catalogue.ts';
+import {
+  type Difference,
+  type Evidence,
+  For,
+  fits,
+  MAX_NAMED,
+  MOMENTS,
+  noWrites,
+  type Sight,
+  type Write,
+} from './no-writes.ts';
+
+const Params = z.strictObject({
+  url: url('the primary: postgres://user@host:5432/database'),
+  allow: z
+    .array(z.strictObject({ table: z.string().min(1), because: z.string().min(1) }))
+    .default([])
+    .meta({ description: 'tables that are written to even so (with or without their schema), and why' }),
+  for: For,
+});
+type Params = z.infer<typeof Params>;
+
+/** Sessions report at most once a second, and up to ten seconds late when they idle after a write. */
+const LATE_MS = 11_000;
+const MAX_ROLES = 200;
+const MAX_PREPARED = 200;
+
+const Counted = z.object({
+  name: z.string(),
+  /** the partitioned table that it is a part of */
+  root: z.string().optional(),
+  ins: z.number(),
+  upd: z.number(),
+  del: z.number(),
+  live: z.number(),
+  dead: z.number(),
+  /** how often it was vacuumed or analysed: both set `live` and `dead` anew */
+  kept: z.number(),
+  file: z.number(),
+});
+type Counted = z.infer<typeof Counted>;
+const Seen = z.object({
+  lsn: z.string(),
+  started: z.string(),
+  reset: z.string().nullable(),
+  tables: z.record(z.string(), Counted),
+  /** what is beyond the bound of one journal entry, in one */
+  rest: z.object({ tables: z.number(), tuples: z.number(), files: z.number() }).optional(),
+  /** WAL records by role; undefined: the server does not tell */
+  roles: z.record(z.string(), z.number()).optional(),
+  prepared: z.array(z.string()),
+  /** open transactions that hold a table for writing: of this moment only */
+  open: z.array(z.object({ what: z.string(), names: z.array(z.string()), count: z.number(), how: z.string() })),
+  idle: z.array(z.string()),
+});
+type Seen = z.infer<typeof Seen>;
+
+const SERVER = statement(
+  'postgres.server',
+  `select pg_is_in_recovery() as replica, current_setting('track_counts') as counts,
+     case when pg_is_in_recovery() then null else pg_current_wal_insert_lsn() end::text as lsn,
+     extract(epoch from pg_postmaster_start_time())::text as started,
+     (select extract(epoch from stats_reset)::text from pg_stat_database where datname = current_database()) as reset`,
+);
+// The functions behind pg_stat_user_tables: that view also adds up every index. Large objects are rows of a catalog.
+const TABLES = statement(
+  'postgres.tables',
+  `select c.oid::text as id,
+     case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
+     case when c.relispartition then (select case when rn.nspname = 'public' then r.relname else rn.nspname || '.' || r.relname end
+       from pg_class r join pg_namespace rn on rn.oid = r.relnamespace where r.oid = pg_partition_root(c.oid)) end as root,
+     pg_stat_get_tuples_inserted(c.oid)::float8 as ins, pg_stat_get_tuples_updated(c.oid)::float8 as upd, pg_stat_get_tuples_deleted(c.oid)::float8 as del,
+     pg_stat_get_live_tuples(c.oid)::float8 as live, pg_stat_get_dead_tuples(c.oid)::float8 as dead,
+     (pg_stat_get_vacuum_count(c.oid) + pg_stat_get_autovacuum_count(c.oid) + pg_stat_get_analyze_count(c.oid) + pg_stat_get_autoanalyze_count(c.oid))::float8 as kept,
+     c.relfilenode::bigint::float8 as file
+   from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where c.relkind in ('r', 'm') and c.relpersistence <> 't'
+     and (n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') or c.oid = 'pg_catalog.pg_largeobject'::regclass)
+   order by c.oid`,
+);
+const HOLDERS = statement(
+  'postgres.open-transactions',
+  `select pid, usename::text as role, coalesce(application_name, '') as application, host(client_addr) as address, xact_start as since
+   from pg_stat_activity
+   where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid() and usename is not null
+     and coalesce(backend_type, '') <> 'autovacuum worker'
+   order by pid limit 200`,
+);
+const HELD = statement(
+  'postgres.tables-held-for-writing',
+  `select distinct l.pid, case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
+     case when c.relispartition then (select case when rn.nspname = 'public' then r.relname else rn.nspname || '.' || r.relname end
+       from pg_class r join pg_namespace rn on rn.oid = r.relnamespace where r.oid = pg_partition_root(c.oid)) end as root,
+     exists (select from pg_inherits i where i.inhparent = c.oid) as parent
+   from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+   where l.pid = any($1::int[]) and l.locktype = 'relation' and l.granted
+     and l.database = (select oid from pg_database where datname = current_database())
+     and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+     and c.relkind in ('r', 'm', 'p') and c.relpersistence <> 't'
+     and (n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') or c.oid = 'pg_catalog.pg_largeobject'::regclass)`,
+);
+const PREPARED = statement(
+  'postgres.prepared-transactions',
+  `select gid, owner::text as role, prepared as since from pg_prepared_xacts where database = current_database() order by prepared limit ${MAX_PREPARED}`,
+);
+// Without its texts: these are in a file that would be read as a whole.
+const ROLES = statement(
+  'postgres.wal-by-role',
+  `select userid::regrole::text as role, sum(wal_records)::float8 as records from pg_stat_statements(false)
+   where wal_records > 0 and dbid = (select oid from pg_database where datname = current_database())
+   group by 1 order by 2 desc limit ${MAX_ROLES}`,
+);
+const WRITERS = statement(
+  'postgres.roles-that-name-a-table',
+  `select distinct userid::regrole::text as role from pg_stat_statements
+   where wal_records > 0 and dbid = (select oid from pg_database where datname = current_database())
+     and position(lower($1) in lower(query)) > 0 limit ${MAX_ROLES}`,
+);
+const RIGHTS = statement(
+  'postgres.rights',
+  `select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as stats, current_user::text as role`,
+);
+
+const LARGE_OBJECTS = 'pg_catalog.pg_largeobject';
+
+export const noWritesPostgres = defineCheck<Params, Evidence>({
+  name: 'no-writes/postgres',
+  summary: 'nothing is written to a PostgreSQL database',
+  Params,
+  example: { url: '${DATABASE_URL}', allow: [{ table: 'heartbeat', because: 'lag probe' }] },
+  address: ({ url }) => `postgres ${placeOf(url)}`,
+  on: MOMENTS,
+  async check(io, context) {
+    const result = await noWrites(context, {
+      unit: 'rows',
+      lateMs: LATE_MS,
+      Seen,
+      sight: sightOf(io, context.params),
+      allow: context.params.allow.map(({ table, because }) => ({ name: table.replace(/^public\./, ''), because })),
+      forMs: context.params.for,
+    });
+    const lost = await lostWithoutRights(io, context.params).catch(() => []);
+    return { ...result, findings: [...result.findings, ...lost] };
+  },
+  async allowed(io, params) {
+    const [server] = await io.postgres.rows<Server>(params.url, SERVER);
+    return server ? unfit(server) : [];
+  },
+});
+
+interface Server {
+  replica: boolean;
+  counts: string;
+  lsn: string | null;
+  started: string;
+  reset: string | null;
+}
+
+function unfit(server: Server): string[] {
+  if (server.replica)
+    return ['this is a replica, which does not tell what the primary is written to: give the address of the primary'];
+  if (server.counts !== 'on') return ['track_counts is off: the server does not count what is written'];
+  return [];
+}
+
+/** Nothing is missing for the verdict; only less is said about who. */
+async function lostWithoutRights(io: Reader, { url }: Params): Promise<string[]> {
+  const [rights] = await io.postgres.rows<{ stats: boolean; role: string }>(url, RIGHTS);
+  const lost: string[] = [];
+  if (rights && !rights.stats)
+    lost.push(`${rights.role} is no member of pg_monitor: a writer's address and statement are not seen`);
+  if ((await optional(io, url, ROLES)) === undefined)
+    lost.push('no pg_stat_statements: the role of a finished write cannot be named');
+  return lost;
+}
+
+function sightOf(io: Reader, params: Params): Sight<Seen> {
+  const { url } = params;
+  let known: { lsn: string; roles: Seen['roles'] } | undefined;
+  let statements = true;
+  let idleBefore: readonly string[] = [];
+  return {
+    async look() {
+      const [server] = await io.postgres.rows<Server>(url, SERVER);
+      const problems = server ? unfit(server) : [];
+      if (!server || server.lsn === null || problems.length > 0)
+        throw new Error(problems.join('; ') || 'the server does not tell its position');
+      const listed = await io.postgres.rows<Counted & { id: string; root: string | null }>(url, TABLES);
+      const tables: Seen['tables'] = {};
+      for (const { id, root, ...counted } of listed) tables[id] = root === null ? counted : { ...counted, root };
+      // In between, the log does not move: nobody has written a record.
+      if (statements && known?.lsn !== server.lsn) {
+        const rows = await optional<{ role: string; records: number }>(io, url, ROLES);
+        statements = rows !== undefined;
+        known = {
+          lsn: server.lsn,
+          roles: rows && Object.fromEntries(rows.map(({ role, records }) => [role, records])),
+        };
+      }
+      const prepared = await io.postgres.rows<{ gid: string; role: string; since: Date }>(url, PREPARED);
+      const { open, idle: idleNow } = await openTransactions(io, url);
+      // Every ANALYZE has a transaction id for a moment; who is still there at the next look is worth a line.
+      const idle = idleNow.filter((each) => idleBefore.includes(each));
+      idleBefore = idleNow;
+      return {
+        ...{ lsn: server.lsn, started: server.started, reset: server.reset, tables, open, idle },
+        ...(known?.roles && { roles: known.roles }),
+        prepared: prepared.map(
+          ({ gid, role, since }) => `${gid} of ${role} since ${since.toISOString().slice(0, 19)}Z`,
+        ),
+      };
+    },
+    async compare(from, to, base) {
+      const difference = compare(from, to);
+      const writes: Write[] = [];
+      for (const write of difference.writes) {
+        const known = params.allow.some(({ table }) => write.names?.some((name) => fits(name, table)));
+        writes.push(known ? write : { ...write, who: await whoWrote(io, url, write.what, base.roles, to.roles) });
+      }
+      return { ...difference, writes };
+    },
+    trim,
+  };
+}
+
+async function openTransactions(io: Reader, url: string): Promise<Pick<Seen, 'open' | 'idle'>> {
+  const holders = await io.postgres.rows<{
+    pid: number;
+    role: string;
+    application: string;
+    address: string | null;
+    since: Date | null;
+  }>(url, HOLDERS);
+  if (holders.length === 0) return { open: [], idle: [] };
+  const held = await io.postgres.rows<{ pid: number; name: string; root: string | null; parent: boolean }>(url, HELD, [
+    holders.map(({ pid }) => pid),
+  ]);
+  const open: Seen['open'] = [];
+  const idle: string[] = [];
+  for (const { pid, role, application, address, since } of holders) {
+    const from = [application, address].filter(Boolean).join(', ');
+    const how = `open transaction of ${role} (${[from, `pid ${pid}`].filter(Boolean).join(', ')})${since ? ` since ${since.toISOString().slice(11, 19)}Z` : ''}`;
+    const tables = held.filter((each) => each.pid === pid);
+    // A parent is locked together with its parts, which say it better.
+    const own = tables.filter((each) => !each.parent || tables.length === 1);
+    for (const { name, root } of own) open.push({ what: shown(name), names: namesOf(name, root), count: 0, how });
+    if (own.length === 0)
+      idle.push(`${how} has a transaction id, but holds no table for writing (a sequence, a lock, a temporary table)`);
+  }
+  return { open, idle };
+}
+
+function compare(from: Seen, to: Seen): Difference {
+  const doubts: string[] = [];
+  const notes: string[] = [];
+  const writes: Write[] = [];
+  if (from.started !== to.started) doubts.push('the server was restarted, and may have lost its counters');
+  if (from.reset !== to.reset) doubts.push('the statistics were reset');
+  if (from.lsn.length > 0 && position(to.lsn) < position(from.lsn))
+    doubts.push('the log went back: this is another server, or an older copy of it');
+  const comparable = doubts.length === 0;
+  const others: Counted[] = [];
+  for (const [id, now] of Object.entries(to.tables)) {
+    const before = from.tables[id];
+    if (!before && from.rest) others.push(now);
+    else if (!before)
+      writes.push({ what: shown(now.name), names: namesOf(now.name, now.root), count: now.ins, how: 'created' });
+    else if (comparable) writes.push(...writesOf(before, now, doubts));
+    else if (before.file !== now.file) writes.push(...writesOf({ ...now, file: before.file }, now, doubts));
+  }
+  for (const [id, before] of Object.entries(from.tables)) {
+    if (!to.tables[id])
+      writes.push({ what: shown(before.name), names: namesOf(before.name, before.root), count: 0, how: 'dropped' });
+  }
+  if (from.rest) {
+    const rest = restOf(others);
+    const more = rest.tuples - from.rest.tuples;
+    const same = more === 0 && rest.tables === from.rest.tables && rest.files === from.rest.files;
+    if (!same)
+      writes.push({
+        what: `one of ${from.rest.tables} more tables`,
+        names: [],
+        count: Math.max(more, 1),
+        how: 'written to, created, dropped or truncated',
+      });
+  }
+  const pending: Write[] = [...to.open];
+  for (const each of to.prepared) {
+    if (from.prepared.length < MAX_PREPARED && !from.prepared.includes(each)) {
+      pending.push({
+        what: `prepared transaction ${each}`,
+        names: [],
+        count: 0,
+        how: 'prepared meanwhile: what it wrote is counted when it is committed',
+      });
+    } else notes.push(`prepared transaction ${each} is open: COMMIT PREPARED would write through every wall`);
+  }
+  notes.push(...to.idle);
+  const still = from.lsn === to.lsn && doubts.length === 0;
+  return { still, writes, pending, doubts, notes };
+}
+
+function writesOf(before: Counted, now: Counted, doubts: string[]): Write[] {
+  const [ins, upd, del] = [now.ins - before.ins, now.upd - before.upd, now.del - before.del];
+  const at = { what: shown(now.name), names: namesOf(now.name, now.root) };
+  const writes: Write[] = [];
+  if (before.file !== now.file) writes.push({ ...at, count: 0, how: 'truncated or rewritten' });
+  if (ins < 0 || upd < 0 || del < 0) {
+    doubts.push(`the counters of ${at.what} went back`);
+    return writes;
+  }
+  if (ins + upd + del === 0) return writes;
+  const parts = [ins && `${ins} inserted`, upd && `${upd} updated`, del && `${del} deleted`].filter(Boolean);
+  // Inserts that never lived, or deletes that left nothing dead: true as long as no vacuum has counted anew.
+  const [live, dead] = [now.live - before.live, now.dead - before.dead];
+  const undone =
+    before.kept === now.kept &&
+    before.file === now.file &&
+    upd === 0 &&
+    (ins === 0) !== (del === 0) &&
+    live === 0 &&
+    dead === ins;
+  writes.push({ ...at, count: ins + upd + del, how: `${parts.join(' and ')}${undone ? ', then rolled back' : ''}` });
+  return writes;
+}
+
+/** By what wrote log records since `base`, and whose statements name the table where texts may be read. */
+async function whoWrote(
+  io: Reader,
+  url: string,
+  table: string,
+  before: Seen['roles'],
+  now: Seen['roles'],
+): Promise<string[]> {
+  if (!before || !now) return [];
+  const moved = Object.entries(now)
+    .filter(([role, records]) => records > (before[role] ?? 0))
+    .map(([role]) => role);
+  if (moved.length <= 1) return moved;
+  const named = await optional<{ role: string }>(io, url, WRITERS, [table.replace(/^.*\./, '')]);
+  const both = moved.filter((role) => named?.some((each) => each.role === role));
+  return both.length > 0 ? both : moved;
+}
+
+/** undefined: the extension is not there, not loaded, or not for this role. */
+async function optional<T = Record<string, unknown>>(
+  io: Reader,
+  url: string,
+  what: Statement,
+  values: readonly unknown[] = [],
+): Promise<T[] | undefined> {
+  try {
+    return await io.postgres.rows<T>(url, what, values);
+  } catch (error) {
+    if (error instanceof OuterError && ['42P01', '42883', '42501', '55000', '42703'].includes(error.code ?? ''))
+      return undefined;
+    throw error;
+  }
+}
+
+function shown(name: string): string {
+  return name === LARGE_OBJECTS ? 'large objects' : name;
+}
+
+/** "heartbeat" and "metrics.heartbeat" are allowed under either name; a part under the name of the whole. */
+function namesOf(name: string, root?: string | null): string[] {
+  return [
+    ...new Set([name, shown(name), ...(root ? [root] : [])].flatMap((each) => [each, each.replace(/^[^.]*\./, '')])),
+  ];
+}
+
+function position(lsn: string): bigint {
+  const [high = '0', low = '0'] = lsn.split('/');
+  return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`);
+}
+
+function trim(seen: Seen): Seen {
+  const ids = Object.keys(seen.tables);
+  const own = { ...seen, open: [], idle: [] };
+  if (ids.length <= MAX_NAMED) return own;
+  const kept = ids.slice(0, MAX_NAMED);
+  const tables = Object.fromEntries(kept.map((id) => [id, seen.tables[id]!]));
+  return { ...own, tables, rest: restOf(ids.slice(MAX_NAMED).map((id) => seen.tables[id]!)) };
+}
+
+function restOf(tables: readonly Counted[]): NonNullable<Seen['rest']> {
+  let tuples = 0;
+  let files = 0;
+  for (const { ins, upd, del, file } of tables) {
+    tuples += ins + upd + del;
+    files += file;
+  }
+  return { tables: tables.length, tuples, files };
+}
+
+/** Host, port and database; no userinfo. */
+function placeOf(address: string): string {
+  if (!URL.canParse(address)) return 'at an address that is not known yet';
+  const { hostname, port, pathname, searchParams } = new URL(address);
+  return `${searchParams.get('host') ?? hostname}:${searchParams.get('port') ?? (port || 5432)}${pathname}`;
+}
