@@ -27,7 +27,7 @@ export function readFeed(): Item[] {
 }
 
 if (import.meta.main) {
-  const { DATABASE = 'search.db', READ_ONLY_FLAG = 'read-only.json' } = process.env;
+  const { DATABASE = 'search.db', READ_ONLY_FLAG = 'flag/read-only.json' } = process.env;
   const guard = createGuard({ source: fileSource(READ_ONLY_FLAG), environment: 'demo' });
   await guard.ready();
   const store = openStore(DATABASE);

@@ -1,8 +1,9 @@
 // A small search service, guarded. It knows nothing of maintenance windows: the guard stands before its routes, its tools
 // and its job, and reads the flag from a file.
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
 import { parse } from 'yaml';
 import { createGuard, fileSource, type Guard, ReadOnlyError } from '../../packages/guard/src/index.ts';
 import { DIMENSIONS, embed } from './embed.ts';
@@ -224,7 +225,8 @@ function vector(value: unknown): Float32Array {
 async function readBody(request: IncomingMessage): Promise<Body> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request) {
+  // Not destroyed when it is too much: the answer goes out on the same socket.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     size += (chunk as Buffer).length;
     if (size > MAX_BODY) throw new Failure(413, `The body is larger than ${MAX_BODY} bytes.`);
     chunks.push(chunk as Buffer);
@@ -289,7 +291,8 @@ function complain(error: unknown): void {
 }
 
 if (import.meta.main) {
-  const { DATABASE = 'search.db', READ_ONLY_FLAG = 'read-only.json', PORT = '3000' } = process.env;
+  const { DATABASE = 'search.db', READ_ONLY_FLAG = 'flag/read-only.json', PORT = '3000' } = process.env;
+  mkdirSync(dirname(READ_ONLY_FLAG), { recursive: true });
   const service = await startService({ database: DATABASE, flag: READ_ONLY_FLAG, port: Number(PORT) });
   console.log(`search service on ${service.url}, flag ${READ_ONLY_FLAG}`);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void service.stop());

@@ -1,7 +1,7 @@
 // Everything that the demo needs, in a temporary folder and on free ports of this machine: the service, a crontab, and
 // local stand-ins for the status page and the chat. Nothing outside of the folder is touched.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +15,7 @@ export interface World {
   service: Service;
   statuspage: Statuspage;
   chat: Chat;
-  /** what the runbook names in `${…}`, and where `maint` keeps its state */
+  /** what the runbook names in `${…}`, and where `maint` keeps its state; with `folder` as the working directory, enough */
   env: Readonly<Record<string, string>>;
   flag: string;
   crontab: string;
@@ -24,7 +24,6 @@ export interface World {
 }
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-export const RUNBOOK = join(HERE, 'runbooks', 'demo.yaml');
 
 export async function startWorld(): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), 'maint-demo-'));
@@ -48,6 +47,8 @@ export async function startWorld(): Promise<World> {
 
     // A folder of its own, because the guard watches the folder of the flag.
     mkdirSync(join(folder, 'flag'));
+    cpSync(join(HERE, 'runbooks'), join(folder, 'runbooks'), { recursive: true });
+    cpSync(join(HERE, 'surfaces.yaml'), join(folder, 'surfaces.yaml'));
     const flag = join(folder, 'flag', 'read-only.json');
     const database = join(folder, 'search.db');
     const crontab = join(folder, 'crontab');
@@ -65,18 +66,13 @@ export async function startWorld(): Promise<World> {
     await createIngest(service.store, feed)(feed.length);
 
     const env = {
-      MAINT_STATE: join(folder, 'state', 'maint.db'),
-      MAINT_RUNBOOK: RUNBOOK,
-      READ_ONLY_FLAG: flag,
-      DATABASE: database,
-      CRONTAB: crontab,
+      MAINT_STATE: join(folder, 'state.db'),
       SERVICE_URL: service.url,
       STATUSPAGE_URL: statuspage.url,
       STATUSPAGE_TOKEN: statuspageToken,
       CHAT_URL: chat.url,
       CHAT_TOKEN: chatToken,
     };
-    mkdirSync(join(folder, 'state'));
     return { folder, service, statuspage, chat, env, flag, crontab, stop };
   } catch (error) {
     await stop();
