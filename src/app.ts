@@ -184,9 +184,9 @@ export class App {
     const resolution = resolve(wanted, this.options.env, readText);
     await this.hide(resolution.secrets);
     if (!resolution.ok) throw missingError(resolution, { lead: more.lead, ...(more.opening ? { opening: true } : {}) });
-    storeOutsideWalls(resolution.steps, (await this.journal(false)).address);
-    sameResource(resolution.steps);
-    return preparedFrom(runbook, resolution);
+    const { steps } = resolution;
+    storeOutsideWalls(steps, (await this.journal(false)).address);
+    return await preparedFrom(runbook, resolution);
   }
 
   async host(write: boolean): Promise<VerbHost> {
@@ -260,7 +260,8 @@ function user(): string {
   }
 }
 
-function preparedFrom(runbook: Runbook, resolved: Resolved): Prepared {
+async function preparedFrom(runbook: Runbook, resolved: Resolved): Promise<Prepared> {
+  const { sameResource } = await import('./runbook/rules.ts');
   return {
     environment: runbook.environment,
     name: runbook.name,
@@ -279,6 +280,7 @@ function preparedFrom(runbook: Runbook, resolved: Resolved): Prepared {
       runbook.surfacesText === undefined ? undefined : { path: runbook.surfacesPath ?? '', text: runbook.surfacesText },
     only: runbook.only,
     skip: runbook.skip,
+    refuseSame: (ids) => sameResource(resolved.steps, ids),
   };
 }
 

@@ -24,6 +24,8 @@ export interface Prepared {
   surfacesFile?: { path: string; text: string } | undefined;
   only: string[];
   skip: string[];
+  /** throws E_SAME_RESOURCE where two steps would change one thing; `ids` are the changed ones by step */
+  refuseSame(ids: ReadonlyMap<string, readonly string[]>): void;
 }
 
 export interface NextCommand {

@@ -53,6 +53,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   const times = estimate(prepared.steps, history, changesByStep(shown));
   if (!live) refuseTooShort(prepared, options, times);
   refusePlan(shown, environment);
+  prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
   const asking = {
     window: provisional,
     backMs: times.backMs,
@@ -91,7 +92,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       await run.append(current, [{ type: 'run', state: 'began', verb: 'start', owner: run.lease.owner.name }]);
       if (current.phase === 'soaking') await refreeze(run, current);
     }
-    return await opened(host, run, prepared, current, options, live !== undefined && live.reached);
+    return await opened(host, run, prepared, current, options, live?.reached === true);
   });
 }
 
