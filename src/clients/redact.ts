@@ -22,14 +22,14 @@ export function createRedactor(secrets: readonly string[]): Redactor {
   const long = [...whole].filter((secret) => secret.length >= 4);
   const short = [...whole].filter((secret) => secret.length < 4);
   const plain = alternation(long.flatMap(textForms));
-  const encoded = alternation(long.flatMap(base64Cores), '[A-Za-z0-9+/_-]*', '[A-Za-z0-9+/_-]*={0,2}');
+  const encoded = alternation(long.flatMap(base64Cores));
   const alone = alternation(short.flatMap(textForms), '(?<=[=:]\\s{0,4}["\']?)', '(?=["\']?(?:[\\s,;&}\\]@]|$))');
 
   function text(value: string): string {
     if (whole.has(value)) return MARK;
     let out = value;
     if (plain) out = out.replace(plain, MARK);
-    if (encoded) out = out.replace(encoded, MARK);
+    if (encoded) out = replaceRuns(out, encoded);
     if (alone) out = out.replace(alone, MARK);
     return redactUserinfo(out);
   }
@@ -99,6 +99,25 @@ export function redactUserinfo(text: string): string {
     },
   );
 }
+
+/** Replaces the whole run of base64 around each hit. By hand: a pattern that began with `[…]*` would be quadratic. */
+function replaceRuns(text: string, core: RegExp): string {
+  let out = '';
+  let from = 0;
+  for (const hit of text.matchAll(core)) {
+    if (hit.index < from) continue;
+    let start = hit.index;
+    while (start > from && BASE64.test(text[start - 1]!)) start -= 1;
+    let end = hit.index + hit[0].length;
+    while (end < text.length && BASE64.test(text[end]!)) end += 1;
+    while (end < text.length && text[end] === '=') end += 1;
+    out += text.slice(from, start) + MARK;
+    from = end;
+  }
+  return out + text.slice(from);
+}
+
+const BASE64 = /[A-Za-z0-9+/_-]/;
 
 function alternation(forms: readonly string[], before = '', after = ''): RegExp | undefined {
   if (forms.length === 0) return undefined;
