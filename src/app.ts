@@ -139,7 +139,7 @@ export class App {
     const inert = resolveInert(runbook, this.options.env, readText);
     await this.hide(inert.secrets);
     storeOutsideWalls(inert.steps, (await this.journal(false)).address);
-    return { prepared: preparedFrom(runbook, inert), missing: inert.missing };
+    return { prepared: await preparedFrom(runbook, inert), missing: inert.missing };
   }
 
   private async hide(secrets: readonly string[]): Promise<void> {
