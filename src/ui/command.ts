@@ -6,7 +6,7 @@ import { parseDuration } from '../engine/secret.ts';
 import type { Asking, Prepared, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
-import { type Mode, modeOf } from './mode.ts';
+import { isScreen, type Mode, modeOf } from './mode.ts';
 import type { Renderer } from './progress.ts';
 
 export const stateFlag = {
@@ -59,21 +59,24 @@ export abstract class MaintCommand extends Command {
 
   /** The composition root, wired to this terminal. */
   protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {
-    const [{ listenForSignals }, { createRenderer }] = await Promise.all([
+    const [{ listenForSignals }, { createRenderer }, { outliveReaders, outOf }] = await Promise.all([
       import('./interrupt.ts'),
       import('./progress.ts'),
+      import('./output.ts'),
     ]);
+    outliveReaders();
     const mode = modeOf({ json: flags.json === true, stderr: process.stderr, env: process.env });
     this.wantsJson = mode === 'json';
     const interrupt = listenForSignals((text) => renderer.emit({ type: 'said', text }));
-    const renderer = createRenderer(mode, { write: (text) => process.stderr.write(app.redact(text)) });
+    const renderer = createRenderer(mode, outOf(process.stderr));
     const app = new App({
       state: flags.state,
       env: process.env,
       cwd: process.cwd(),
       version: this.config.version,
       interrupt,
-      emit: (progress) => renderer.emit(progress),
+      // Before the layout: half a secret at the edge of the screen would not be known as one.
+      emit: (progress) => renderer.emit(app.redact(progress)),
       confirm: (asking) => this.confirm(app, mode, flags.yes === true, asking),
     });
     this.speaking = { app, mode, renderer, interrupt };
@@ -87,9 +90,9 @@ export abstract class MaintCommand extends Command {
       throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
         next: ['the same with --yes', 'or only look: --dry-run'],
       });
+    await this.speaking?.renderer.stop();
     const { askingLines } = await import('./plan.ts');
-    if (mode !== 'json')
-      for (const line of askingLines(this.prepared!, asking, terminal)) process.stderr.write(`${app.redact(line)}\n`);
+    if (mode !== 'json') await this.show(process.stderr, askingLines(this.prepared!, asking, terminal));
     if (yes) return;
     const { typeToGoOn } = await import('./confirm.ts');
     await typeToGoOn(environment, app.options.interrupt.signal);
@@ -98,37 +101,50 @@ export abstract class MaintCommand extends Command {
   /** Prints a verb's result and sets the exit code. */
   protected async finish(result: VerbResult): Promise<void> {
     const { resultJson, resultLines } = await import('./result.ts');
-    await this.print(this.wantsJson ? resultJson(result) : resultLines(result), result.exit);
+    const exit = process.stdout.isTTY !== true;
+    await this.print(this.wantsJson ? resultJson(result) : resultLines(result, { exit }), result.exit);
   }
 
   protected async print(what: Record<string, unknown> | unknown[] | string[], exit: ExitCode): Promise<void> {
     await this.speaking?.renderer.stop();
-    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
-    if (this.wantsJson) process.stdout.write(`${JSON.stringify(redact(what), null, 2)}\n`);
-    else process.stdout.write((what as string[]).map((line) => `${redact(line)}\n`).join(''));
+    if (this.wantsJson) process.stdout.write(`${JSON.stringify(this.redact(what), null, 2)}\n`);
+    else await this.show(process.stdout, what as string[]);
     process.exitCode = exit;
   }
 
+  private redact<T>(value: T): T {
+    return this.speaking ? this.speaking.app.redact(value) : value;
+  }
+
+  /** Lines as the place they go to can take them: broken and coloured on a terminal, as they are on a pipe. */
+  private async show(stream: NodeJS.WriteStream, lines: readonly string[]): Promise<void> {
+    const [{ dress }, { outOf }] = await Promise.all([import('./layout.ts'), import('./output.ts')]);
+    const out = outOf(stream);
+    const to = { columns: out.columns, colours: isScreen(stream, process.env) };
+    out.write(
+      dress(this.redact([...lines]), to)
+        .map((line) => `${line}\n`)
+        .join(''),
+    );
+  }
+
   override async catch(error: Error): Promise<void> {
-    const { asMaintError, errorJson, errorLines } = await import('./result.ts');
-    const known = asMaintError(error);
+    const [{ asMaintError, errorJson, errorLines }, { mistypedFlag }] = await Promise.all([
+      import('./result.ts'),
+      import('./mistyped.ts'),
+    ]);
+    const known = asMaintError(mistypedFlag(error, this.id ?? '', Object.keys(this.ctor.flags)));
     this.wantsJson ||= this.argv.includes('--json');
     if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
     await this.speaking?.renderer.stop();
-    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
-    if (this.wantsJson) process.stdout.write(`${JSON.stringify(redact(errorJson(known)), null, 2)}\n`);
-    else
-      process.stderr.write(
-        errorLines(known)
-          .map((line) => `${redact(line)}\n`)
-          .join(''),
-      );
+    if (this.wantsJson) process.stdout.write(`${JSON.stringify(this.redact(errorJson(known)), null, 2)}\n`);
+    else await this.show(process.stderr, errorLines(known, { exit: process.stderr.isTTY !== true }));
     process.exitCode = known.exit;
   }
 
   /** What is done and what to type next, from the journal. */
   private async interrupted(error: MaintError): Promise<void> {
-    const { errorJson, errorLines } = await import('./result.ts');
+    const { errorJson, errorLines, nextLine, nextText } = await import('./result.ts');
     await this.speaking?.renderer.stop();
     let lines = errorLines(error);
     let next: string[] = ['maint status'];
@@ -139,23 +155,22 @@ export abstract class MaintCommand extends Command {
       if (live) {
         const { statusOf } = await import('../engine/verbs/look.ts');
         const status = await statusOf({ journal }, live, undefined, this.prepared?.steps ?? []);
-        next = status.next.map(({ command, why }) => (why ? `${command}  (${why})` : command));
+        next = status.next.map(nextText);
         lines = [
           `E_INTERRUPTED  ${error.message}; nothing is lost.`,
           ...status.lines.map((line) => `  ${line}`),
           `  ${status.toUndo} ${status.toUndo === 1 ? 'change is' : 'changes are'} ours`,
-          `Next: ${next.join(' · ')}`,
+          nextLine(next),
         ];
       } else lines = [`E_INTERRUPTED  ${error.message}; nothing was changed.`];
     } catch {
       // The journal is as it is; status tells later.
     }
-    const redact = this.speaking?.app.redact ?? (<T>(value: T) => value);
     if (this.wantsJson)
       process.stdout.write(
-        `${JSON.stringify(redact({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) }), null, 2)}\n`,
+        `${JSON.stringify(this.redact({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) }), null, 2)}\n`,
       );
-    else process.stderr.write(lines.map((line) => `${redact(line)}\n`).join(''));
+    else await this.show(process.stderr, lines);
     process.exitCode = EXIT.INTERRUPTED;
   }
 

@@ -2,15 +2,23 @@
 import type { Plan, PlannedStep } from '../engine/plan.ts';
 import type { Asking, Prepared } from '../engine/verbs/result.ts';
 import { count, lasting, span } from '../engine/words.ts';
+import { clean, pad, width } from './layout.ts';
+import { idWidth } from './lines.ts';
+
+/** One long path must not push the changes of all steps off the screen. */
+const WHAT_MAX = 36;
 
 export function planLines(plan: Plan): string[] {
-  const ids = Math.max(4, ...plan.steps.map((step) => step.id.length));
-  const names = Math.max(4, ...plan.steps.map((step) => what(step).length));
-  return plan.steps.map((step) => `  ${step.id.padEnd(ids)}  ${what(step).padEnd(names)}  ${sign(step)} ${text(step)}`);
+  const ids = idWidth(
+    0,
+    plan.steps.map((step) => step.id),
+  );
+  const whats = Math.max(0, ...plan.steps.map((step) => Math.min(WHAT_MAX, width(what(step)))));
+  return plan.steps.map((step) => `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step)}`);
 }
 
 function what(step: PlannedStep): string {
-  return step.address.startsWith(step.uses) ? step.address : `${step.uses} ${step.address}`;
+  return clean(step.address.startsWith(step.uses) ? step.address : `${step.uses} ${step.address}`.trim());
 }
 
 function sign(step: PlannedStep): string {
@@ -24,34 +32,47 @@ function sign(step: PlannedStep): string {
 }
 
 function text(step: PlannedStep): string {
-  if (step.skipped) return `skipped: ${step.skipped}`;
+  if (step.skipped) return `skipped: ${clean(step.skipped)}`;
   const notes = step.kind === 'action' && step.notes.length === 0 ? ['now and at the end'] : step.notes;
-  return [...notes, ...step.missing.map((right) => `missing: ${right}`)].join(' · ') || step.verdict;
+  const words = [...notes, ...step.missing.map((right) => `missing: ${right}`)]
+    .map(clean)
+    .filter((note) => note !== '');
+  return words.join(' · ') || step.verdict;
 }
 
-/** The header, the plan, and what can be said of it, before the question. */
+/** The header, the plan, and what can be said of it, before the question. `local`: on a terminal, with its own time zone. */
 export function askingLines(prepared: Prepared, asking: Asking, local: boolean): string[] {
   const { window, plan } = asking;
-  const here = local ? ` (${localSpan(window.since, window.until)} here)` : '';
   const missing = plan.steps.flatMap((step) => step.missing);
-  const lines = [
-    `${prepared.environment} · ${prepared.name} · ${prepared.path} · read-only ${span(window.since, window.until)}${here}`,
+  const leaves = new Set(
+    prepared.steps.flatMap((step) =>
+      step.plugin.kind === 'check' || !step.plugin.leaves || step.skipped ? [] : [step.plugin.leaves],
+    ),
+  );
+  const head = [prepared.environment, prepared.name, prepared.path].filter((word) => word !== '').map(clean);
+  return [
+    `${head.join(' · ')} · read-only ${span(window.since, window.until)}${local ? here(window.since, window.until) : ''}`,
     asking.shared
       ? `State: ${asking.address}; everybody who has it can end this window.`
       : `State: this laptop only (${asking.address}); nobody else can end this window.`,
     ...(asking.changed ? ['The plan has changed since it was shown:'] : []),
     ...planLines(plan),
+    ...(asking.startMs > prepared.budgetMs
+      ? [`The checklist takes about ${lasting(asking.startMs)}: more than its budget of ${lasting(prepared.budgetMs)}.`]
+      : []),
+    [
+      count(plan.changes, 'change'),
+      `all reversible${leaves.size > 0 ? ` (leaves behind: ${[...leaves].join(', ')})` : ''}`,
+      missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`,
+      `way back about ${lasting(asking.backMs)}. Nothing changed yet.`,
+    ].join(', '),
   ];
-  const irreversible = prepared.steps.flatMap((step) =>
-    step.plugin.kind === 'check' || !step.plugin.leaves || step.skipped ? [] : [step.plugin.leaves],
-  );
-  lines.push(
-    `${count(plan.changes, 'change')}, all reversible${irreversible.length > 0 ? ` (leaves behind: ${[...new Set(irreversible)].join(', ')})` : ''}, ${missing.length === 0 ? 'permissions ok' : `${missing.length} missing`}, way back about ${lasting(asking.backMs)}. Nothing changed yet.`,
-  );
-  return lines;
 }
 
-function localSpan(from: string, to: string): string {
+/** The same in the time zone of this terminal, where it is another one. */
+function here(from: string, to: string): string {
   const format = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
-  return `${format.format(new Date(from))}–${format.format(new Date(to))}`;
+  const local = `${format.format(new Date(from))}–${format.format(new Date(to))}`;
+  const utc = `${from.slice(11, 16)}–${to.slice(11, 16)}`;
+  return local === utc ? '' : ` (${local} here)`;
 }

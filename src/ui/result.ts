@@ -1,28 +1,64 @@
 // What a verb gave back, as text or as JSON; and an error in the same three lines: what, why, what to type.
-import type { VerbResult } from '../engine/verbs/result.ts';
+import type { NextCommand, VerbResult } from '../engine/verbs/result.ts';
+import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
+import { clean, pad, width } from './layout.ts';
 import { planLines } from './plan.ts';
 
-export function resultLines(result: VerbResult): string[] {
+/** More than this belongs into --json. */
+const DETAILS_MAX = 20;
+const COLUMN_MAX = 32;
+
+/** `exit`: with the exit code, for a log; on a terminal nobody needs it. */
+export function resultLines(result: VerbResult, more: { exit?: boolean } = {}): string[] {
+  const { headline, details, next } = result;
   const lines = result.plan ? planLines(result.plan) : [];
-  lines.push(result.code ? `${result.code}  ${result.headline}` : result.headline);
-  for (const detail of result.details) lines.push(`  ${detail}`);
-  if (result.next.length > 0)
-    lines.push(nextLine(result.next.map(({ command, why }) => (why ? `${command}  (${why})` : command))));
-  return lines;
+  lines.push(clean(result.code ? `${result.code}  ${headline}` : headline), ...detailLines(details, DETAILS_MAX));
+  // "Begin the end by 02:23Z:" is followed by what there is to type.
+  if (headline.endsWith(':') && details.length === 0) lines.push(...commandLines(next));
+  else if (next.length > 0) lines.push(nextLine(next.map(nextText)));
+  return more.exit ? withExit(lines, result.exit) : lines;
 }
 
-export function errorLines(error: MaintError): string[] {
-  return [
-    `${error.code}  ${error.message}`,
-    ...error.details.map((detail) => `  ${detail}`),
-    ...(error.next.length > 0 ? [nextLine(error.next)] : []),
-  ];
+export function errorLines(error: MaintError, more: { exit?: boolean } = {}): string[] {
+  const lines = [clean(`${error.code}  ${error.message}`), ...detailLines(error.details, Number.POSITIVE_INFINITY)];
+  if (error.next.length > 0) lines.push(nextLine(error.next));
+  return more.exit ? withExit(lines, error.exit) : lines;
 }
 
-function nextLine(next: readonly string[]): string {
-  return `Next: ${next.join(' · ')}`;
+/** "need longer? maint extend", "when etl has finished, maint start", "maint end by 02:23Z", "maint abort (undo everything)" */
+export function nextText({ command, why }: NextCommand): string {
+  if (!why) return command;
+  if (why.endsWith('?')) return `${why} ${command}`;
+  if (why.startsWith('when ')) return `${why}, ${command}`;
+  return why.startsWith('by ') ? `${command} ${why}` : `${command} (${why})`;
+}
+
+export function nextLine(next: readonly string[]): string {
+  return `Next: ${next.map(clean).join(' · ')}`;
+}
+
+function commandLines(next: readonly NextCommand[]): string[] {
+  const commands = Math.max(...next.map(({ command }) => width(command)));
+  return next.map(({ command, why }) => `  ${why ? `${pad(command, commands)}   ${why}` : command}`);
+}
+
+/** Those of two columns stand below each other. */
+function detailLines(details: readonly string[], most: number): string[] {
+  const shown = details.slice(0, most).map((detail) => {
+    const gap = / {2,}/.exec(detail.trimStart());
+    if (!gap || detail.startsWith(' ')) return { first: clean(detail), rest: '' };
+    return { first: clean(detail.slice(0, gap.index)), rest: clean(detail.slice(gap.index + gap[0].length)) };
+  });
+  const column = Math.max(0, ...shown.map(({ first, rest }) => (rest ? Math.min(COLUMN_MAX, width(first)) : 0)));
+  const lines = shown.map(({ first, rest }) => `  ${rest ? `${pad(first, column)}  ${rest}` : first}`);
+  const left = details.length - shown.length;
+  return left > 0 ? [...lines, `  … and ${count(left, 'more', 'more')} (--json has them all)`] : lines;
+}
+
+function withExit(lines: readonly string[], exit: number): string[] {
+  return lines.map((line, at) => (at === lines.length - 1 ? `${line}  exit ${exit}` : line));
 }
 
 /** The documented shape of --json: docs/json.md. */

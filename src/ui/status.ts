@@ -5,6 +5,7 @@ import { monotonicNow, waitUntil } from '../engine/run.ts';
 import { type Status, statusOf } from '../engine/verbs/look.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
   exit: ExitCode;
@@ -76,7 +77,7 @@ async function look(app: App, environment: string | undefined): Promise<StatusVi
   const lines = [
     ...status.lines.slice(0, 1),
     ...[...status.lines.slice(1), ...notes].map((line) => `  ${line}`),
-    `Next: ${status.next.map(({ command, why }) => (why ? `${command}  (${why})` : command)).join(' · ')}`,
+    nextLine(status.next.map(nextText)),
   ];
   return {
     exit: status.exit,
