@@ -172,7 +172,7 @@ export class App {
     more: { lead: string; opening?: boolean; skip?: readonly string[] },
   ): Promise<Prepared> {
     const { resolve, missingError } = await import('./runbook/variables.ts');
-    const { sameResource, storeOutsideWalls } = await import('./runbook/rules.ts');
+    const { storeOutsideWalls } = await import('./runbook/rules.ts');
     // What --skip leaves as it is for now needs no secrets now: they may be what is missing.
     const aside = new Set(more.skip ?? []);
     const wanted = {
