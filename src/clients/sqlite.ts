@@ -15,6 +15,7 @@ type Value = string | number | null;
 
 /** How long a call waits for a lock: node:sqlite blocks the whole process meanwhile, the lease's renewal too. */
 const BUSY_MS = 500;
+const BUSY = { code: 'ERR_SQLITE_ERROR', errcode: 5 };
 /** Rows hashed between two looks at the clock and the lease. */
 const ROWS_PER_TURN = 2000;
 
@@ -147,7 +148,8 @@ async function inWal<T>(path: string, work: (db: DatabaseSync) => T | Promise<T>
     const seen = fingerprint(path);
     const result = await closing(await open(path, true), work);
     // somebody opened it for writing meanwhile: an immutable connection does not see what was written
-    if (fingerprint(path) === seen || attempt === 5) return result;
+    if (fingerprint(path) === seen) return result;
+    if (attempt === 5) throw Object.assign(new Error('is opened and closed all the time'), BUSY);
   }
 }
 
