@@ -249,6 +249,8 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
       }
     }),
   );
+  // A question that was cut off is no right that is missing.
+  if (looking.signal.aborted) throw looking.signal.reason;
 }
 
 function blank(step: Step): PlannedStep {
