@@ -117,7 +117,7 @@ async function show(w: World, keep: boolean): Promise<void> {
     assert.match(said ?? '', new RegExp(`^\\?1;until=@${Math.floor(planned / 1000)};window="${id}"$`));
     return `${await reads(w)}, Read-Only: ${said}`;
   });
-  await claim('an assistant answers, and its tool writes nothing', async () => {
+  await claim('an assistant answers, its tool is refused', async () => {
     const { status, body } = await send('GET', `${service.url}/ask?q=cron`);
     assert.equal(status, 200);
     assert.ok(body.answer);
@@ -200,11 +200,37 @@ async function show(w: World, keep: boolean): Promise<void> {
     return `${statuspage.requests().length + chat.requests().length} requests`;
   });
 
-  await maint(w, 0, 'report', id);
+  await evidence(w, id);
 }
 
-/** Runs the command line as a person would, its output here, and holds it to its exit code. */
-async function maint(w: World, expected: number, ...args: string[]): Promise<void> {
+/** The report without what would scroll everything else away. */
+async function evidence(w: World, id: string): Promise<void> {
+  const report = await maint(w, 0, 'report', id);
+  const sections = report.split(/^(?=## )/m);
+  const named = (title: string) => sections.find((one) => one.startsWith(`## ${title}\n`)) ?? '';
+  const checks = named('Checks and their evidence').replace(/^```json\n.*?^```\n/gms, '');
+  const rows = named('Changes')
+    .split('\n')
+    .filter((line) => /^\| \d/.test(line)).length;
+  say(`${sections[0]?.trimEnd()}\n\n${checks.replaceAll('\n\n', '\n').trimEnd()}\n`);
+  say(
+    dim(`  (left out here: the timeline, ${rows} changes with before and after, and the numbers behind each check)\n`),
+  );
+  await claim('the report says so, with evidence', async () => {
+    assert.match(sections[0] ?? '', /closed. Everything is as it was before/);
+    assert.match(sections[0] ?? '', /Read-only time \d/);
+    const verdicts = [...checks.matchAll(/^### (.*): (\w+)$/gm)];
+    assert.ok(verdicts.length >= 6, `${verdicts.length} checks`);
+    assert.deepEqual(
+      verdicts.filter(([, , verdict]) => verdict !== 'pass').map(([line]) => line),
+      [],
+    );
+    return `${verdicts.length} checks, all passed, and ${rows} changes`;
+  });
+}
+
+/** Runs the command line as a person would and holds it to its exit code. A report is returned, all else is shown. */
+async function maint(w: World, expected: number, ...args: string[]): Promise<string> {
   heading(`$ maint ${args.map((arg) => (/[^\w.:/-]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`);
   if (stopped) throw new Stopped();
   // Only what it needs: a MAINT_… or a NODE_OPTIONS from outside would make another demo of this one.
@@ -212,7 +238,16 @@ async function maint(w: World, expected: number, ...args: string[]): Promise<voi
   child = spawn(process.execPath, [MAINT, ...args], {
     cwd: w.folder,
     env: { ...base, ...w.env },
-    stdio: ['ignore', 'inherit', 'inherit'],
+    // Two pipes lose the order in which things were said; off a terminal all of it goes one way.
+    stdio: [
+      'ignore',
+      args[0] === 'report' ? 'pipe' : 'inherit',
+      process.stdout.isTTY && process.stderr.isTTY ? 'inherit' : 1,
+    ],
+  });
+  let printed = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
   });
   const code = await new Promise<number | null>((resolve, reject) => {
     child?.once('error', reject).once('close', resolve);
@@ -222,6 +257,7 @@ async function maint(w: World, expected: number, ...args: string[]): Promise<voi
   assert.equal(code, expected, `maint ${args[0]} ended with exit code ${code}, expected ${expected}`);
   claims++;
   say(`${green('✔')} exit code ${code}${expected === 69 ? ' (a window is open)' : ''}`);
+  return printed;
 }
 
 /** `check` throws, or returns what it saw. */
@@ -232,7 +268,7 @@ async function claim(words: string, check: () => Promise<string>): Promise<void>
     throw new Error(`${words}: does not hold. ${error instanceof Error ? error.message : error}`);
   });
   claims++;
-  say(`${green('✔')} ${words.padEnd(48)} ${dim(seen)}`);
+  say(`${green('✔')} ${words.padEnd(47)} ${dim(seen)}`);
 }
 
 async function reads({ service }: World): Promise<string> {
