@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { settings } from '@oclif/core/settings';
-import { EXIT } from './errors/exit-codes.ts';
+import { EXIT, EXIT_MEANS } from './errors/exit-codes.ts';
 
 interface PackageJson {
   name: string;
@@ -22,7 +22,9 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
       if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
     });
   }
-  const argv = process.argv.slice(2);
+  const typed = process.argv.slice(2);
+  const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
+  let ids: string[] = [];
   try {
     const config = await Config.load({
       root,
@@ -30,6 +32,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
         ...pjson,
         oclif: {
           ...pjson.oclif,
+          topics: { runbook: { description: 'look at a runbook: check it, show it, its schema' } },
           commands: {
             strategy: 'explicit',
             target: import.meta.url.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.js',
@@ -39,19 +42,33 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
       } as never,
       ignoreManifest: true,
     } as never);
+    ids = config.commandIDs;
     await run(argv, config);
+    if (argv.every((word) => word === '--help')) process.stdout.write(exitCodes());
   } catch (error) {
-    await ended(error, argv);
+    await ended(error, argv, ids);
   }
 }
 
+/** At the foot of `maint --help`, from the one table. */
+function exitCodes(): string {
+  const lines = Object.entries(EXIT_MEANS).map(([code, means]) => `  ${code.padStart(3)}  ${means}`);
+  return `EXIT CODES\n${lines.join('\n')}\n`;
+}
+
 /** What oclif itself ends with: help and version are no errors, an unknown command is a wrong command line. */
-async function ended(error: unknown, argv: readonly string[]): Promise<void> {
+async function ended(error: unknown, argv: readonly string[], ids: readonly string[]): Promise<void> {
   const exit = (error as { oclif?: { exit?: number } }).oclif?.exit;
   if (exit === 0) return;
   const { asMaintError, errorJson, errorLines } = await import('./ui/result.ts');
-  const known = asMaintError(error);
+  const known = asMaintError(await meant(error, argv, ids));
   if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(known), null, 2)}\n`);
   else process.stderr.write(`${errorLines(known).join('\n')}\n`);
   process.exitCode = known.exit ?? EXIT.BUG;
+}
+
+async function meant(error: unknown, argv: readonly string[], ids: readonly string[]): Promise<unknown> {
+  if (!(error instanceof Error) || !/^command .* not found/i.test(error.message)) return error;
+  const { mistypedCommand } = await import('./ui/mistyped.ts');
+  return mistypedCommand(argv, ids);
 }

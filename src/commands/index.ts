@@ -1,8 +1,32 @@
 // The explicit list of commands: oclif finds them in a bundle by it.
 import { Abort } from './abort.ts';
+import { Completion } from './completion.ts';
 import { End } from './end.ts';
 import { Extend } from './extend.ts';
+import { Observe } from './observe.ts';
+import { Rehearse } from './rehearse.ts';
+import { Report } from './report.ts';
+import { RunbookCheck } from './runbook/check.ts';
+import { RunbookSchema } from './runbook/schema.ts';
+import { RunbookShow } from './runbook/show.ts';
 import { Start } from './start.ts';
 import { Status } from './status.ts';
+import { Steps } from './steps.ts';
+import { Verify } from './verify.ts';
 
-export const COMMANDS = { abort: Abort, end: End, extend: Extend, start: Start, status: Status };
+export const COMMANDS = {
+  abort: Abort,
+  completion: Completion,
+  end: End,
+  extend: Extend,
+  observe: Observe,
+  rehearse: Rehearse,
+  report: Report,
+  'runbook:check': RunbookCheck,
+  'runbook:schema': RunbookSchema,
+  'runbook:show': RunbookShow,
+  start: Start,
+  status: Status,
+  steps: Steps,
+  verify: Verify,
+};

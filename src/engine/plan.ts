@@ -257,7 +257,8 @@ function blank(step: Step): PlannedStep {
   return {
     id: step.id,
     uses: step.plugin.name,
-    address: step.plugin.address(step.params),
+    // a skipped step's variables are not filled in, and an address made of them is none
+    address: step.skipped ? '' : step.plugin.address(step.params),
     role: roleOf(step),
     kind: step.plugin.kind,
     verdict: 'in sync',

@@ -82,6 +82,7 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
   const rehearsal = rehearse(prepared.steps, window, world);
   const planned = await plan(looking(host, prepared), window, undefined, ['open'], { rights: live, world });
   const problems = rehearsal.problems;
+  prepared.refuseSame(new Map(planned.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
   for (const step of planned.steps) {
     for (const right of step.missing) problems.push({ step: step.id, message: `missing: ${right}` });
     for (const one of step.unknown.filter((unknown) => unknown.refused))

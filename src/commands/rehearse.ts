@@ -1,0 +1,53 @@
+import * as Flags from '@oclif/core/flags';
+import { durationFlag, MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
+
+export class Rehearse extends MaintCommand {
+  static override summary = 'Plan the start and the end, and prove that the way back leads home; nothing is written.';
+  static override description =
+    'Looks at the live world, or takes one that maint observe recorded: then no credentials are needed, and nothing is called.';
+  static override examples = [
+    '<%= config.bin %> rehearse',
+    '<%= config.bin %> rehearse --world prod.world.json --format junit > rehearsal.xml',
+  ];
+  static override flags = {
+    ...runbookFlags,
+    world: Flags.string({ description: 'a world that maint observe recorded', helpValue: 'FILE' }),
+    window: durationFlag({ description: 'whether a window of this length is long enough' })(),
+    format: Flags.string({
+      description: 'text, or what a CI system reads',
+      options: ['text', 'json', 'junit', 'github'],
+      default: 'text',
+    }),
+    ...stepFlags,
+    ...stateFlag,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Rehearse);
+    const format = flags.json ? 'json' : flags.format;
+    const app = await this.app({ ...flags, json: format === 'json' });
+    const [{ rehearseWindow }, { loadWorld }, show] = await Promise.all([
+      import('../engine/verbs/rehearse.ts'),
+      import('../runbook/world.ts'),
+      import('../ui/rehearsal.ts'),
+    ]);
+    const { only = [], skip = [], world: path, window: windowMs } = flags;
+    const choice = { runbook: flags.runbook, environment: flags.env, only, skip };
+    const runbook = await app.runbook(choice);
+    const { named } = await app.variables(runbook);
+    const inert = path === undefined ? undefined : await app.prepareInert(runbook);
+    this.prepared = inert ? inert.prepared : await app.prepare(choice);
+    const loaded = path === undefined ? undefined : loadWorld(path, this.prepared.steps);
+    const result = await rehearseWindow(await app.host(false), this.prepared, {
+      recorded: loaded && { world: loaded.world, recordedAt: loaded.file.recordedAt, notes: loaded.notes },
+      windowMs,
+      variables: { named: named.length, missing: inert?.missing ?? [] },
+    });
+    if (format === 'json') return await this.print(show.rehearsalJson(result), result.exit);
+    if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit);
+    const lines = new Map(runbook.steps.map((step) => [step.id, step.line]));
+    if (format === 'github')
+      return await this.print(show.rehearsalGithub(result, app.shownPath(runbook.path), lines), result.exit);
+    await this.print(show.rehearsalLines(result), result.exit);
+  }
+}

@@ -1,0 +1,19 @@
+import * as Flags from '@oclif/core/flags';
+import { MaintCommand, stateFlag } from '../../ui/command.ts';
+
+export class RunbookSchema extends MaintCommand {
+  static override summary = 'The JSON Schema of runbooks, for editors; with --surfaces that of surfaces.yaml.';
+  static override examples = ['<%= config.bin %> runbook schema > runbooks/runbook.schema.json'];
+  static override flags = {
+    surfaces: Flags.boolean({ description: 'the schema of surfaces.yaml' }),
+    json: stateFlag.json,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(RunbookSchema);
+    const app = await this.app(flags);
+    const { runbookSchema, surfacesSchema } = await import('../../runbook/json-schema.ts');
+    const schema = flags.surfaces ? surfacesSchema() : runbookSchema(await app.registry());
+    await this.print(this.wantsJson ? schema : [JSON.stringify(schema, null, 2)], 0);
+  }
+}

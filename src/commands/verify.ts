@@ -1,0 +1,24 @@
+import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
+
+export class Verify extends MaintCommand {
+  static override summary = 'All checks and all drift of the open window, now; nothing is written.';
+  static override examples = ['<%= config.bin %> verify', '<%= config.bin %> verify --json'];
+  static override flags = { ...envFlag, ...stateFlag };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Verify);
+    const app = await this.app(flags);
+    const [{ verify }, { noWindow }, { verifiedLines }] = await Promise.all([
+      import('../engine/verbs/look.ts'),
+      import('../engine/verbs/extend.ts'),
+      import('../ui/verified.ts'),
+    ]);
+    const live = await app.live(flags.env);
+    if (!live) throw noWindow(flags.env ?? 'this state', 'verify');
+    const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot verify ${live.id}` });
+    this.prepared = prepared;
+    const result = await verify(await app.host(false), prepared, state);
+    if (this.wantsJson) return await this.finish(result);
+    await this.print(verifiedLines(result), result.exit);
+  }
+}

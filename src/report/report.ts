@@ -1,0 +1,313 @@
+// A window as its journal tells it. Pure: from recorded events to one plain object, which is also what --json prints.
+import type { JournalEvent, Recorded, StateJson } from '../engine/events.ts';
+import { fold, label, stillOurs, type WindowState } from '../engine/window.ts';
+
+export interface Report {
+  version: 1;
+  window: string;
+  environment: string;
+  /** closed, aborted, open, needs a human … as `maint status` says it */
+  outcome: string;
+  reason: string;
+  ticket: string | null;
+  by: string;
+  contact: string;
+  statusPage: string | null;
+  rollbackPlan: string | null;
+  runbook: { name: string; path: string };
+  maint: string;
+  times: {
+    planned: { since: string; until: string; ms: number };
+    actual: { opened: string; wallsClosed: string | null; wallsOpen: string | null; ended: string | null };
+    extended: { at: string; until: string; by: string }[];
+    /** milliseconds past the end that was promised last; 0: in time */
+    overrunMs: number;
+  };
+  readOnly: { ms: number; measured: boolean; periods: Period[] } | null;
+  budget: { budgetMs: number; tookMs: number | null; overMs: number; steps: { step: string; ms: number }[] };
+  timeline: { at: string; what: string; step?: string; by?: string }[];
+  changes: ReportedChange[];
+  checks: ReportedCheck[];
+  actions: { at: string; step: string; edge: string; state: string; summary: string[] }[];
+  drift: { at: string; step: string; id: string; ours: StateJson; now: StateJson; gone: boolean }[];
+  /** what is not as it was: still ours, or given up with `end --leave` */
+  leftovers: { step: string; id: string; before: StateJson; why: string }[];
+  failures: { at: string; step: string; phase: string; code: string; message: string; ids: string[] }[];
+  runs: { verb: string; by: string; began: string; ended: string | null; exit: number | null }[];
+}
+
+export interface Period {
+  from: string;
+  /** null: not yet */
+  to: string | null;
+  ms: number;
+  /** what the two times are: seen by a guard or a canary, or only written by us */
+  fromIs: string;
+  toIs: string;
+}
+export interface ReportedChange {
+  at: string;
+  step: string;
+  id: string;
+  phase: string;
+  before: StateJson;
+  after: StateJson;
+  outcome: 'written' | 'not written' | 'unknown';
+}
+export interface ReportedCheck {
+  at: string;
+  step: string;
+  moment: string;
+  outcome: string;
+  summary: string;
+  findings: string[];
+  evidence: unknown;
+}
+
+const GUARD = "a guard's first refusal";
+const ANSWER = 'the first canary that the service itself answered again';
+const CLOSED = 'the walls had closed (journal)';
+const OPEN = 'the walls had opened (journal)';
+const STILL = 'writes are still refused';
+
+/** undefined: these events are no window. `now`: epoch milliseconds, for what is not over yet. */
+export function reportOf(id: string, events: readonly Recorded[], now: number): Report | undefined {
+  const state = fold(id, events);
+  if (!state) return undefined;
+  const { opened, window } = state;
+  const ended = state.reached && (state.phase === 'closed' || state.phase === 'aborted') ? lastReached(events) : null;
+  const overrun = Date.parse(state.wallsOpenAt ?? (state.walls === 'closed' ? iso(now) : window.until));
+  return {
+    version: 1,
+    window: id,
+    environment: opened.environment,
+    outcome: label(state, false, now),
+    reason: opened.reason,
+    ticket: opened.ticket ?? null,
+    by: opened.by,
+    contact: opened.contact,
+    statusPage: opened.statusPage ?? null,
+    rollbackPlan: opened.rollbackPlan ?? null,
+    runbook: { name: opened.runbook.name, path: opened.runbook.path },
+    maint: opened.version,
+    times: {
+      planned: {
+        since: state.openedAt,
+        until: opened.until,
+        ms: Date.parse(opened.until) - Date.parse(state.openedAt),
+      },
+      actual: {
+        opened: state.openedAt,
+        wallsClosed: state.wallsClosedAt ?? null,
+        wallsOpen: state.walls === 'open' ? (state.wallsOpenAt ?? null) : null,
+        ended,
+      },
+      extended: of(events, 'extended').map(({ at, event }) => ({ at, until: event.until, by: event.by })),
+      overrunMs: Math.max(0, overrun - Date.parse(window.until)),
+    },
+    readOnly: readOnly(events, now),
+    budget: budget(events, state),
+    timeline: events.flatMap(entry),
+    changes: changes(events),
+    checks: of(events, 'checked').map(({ at, event: { type: _, ...checked } }) => ({ at, ...checked })),
+    actions: of(events, 'action')
+      .filter(({ event }) => event.state !== 'began')
+      .map(({ at, event: { type: _, ...action } }) => ({ at, ...action })),
+    drift: of(events, 'drift').map(({ at, event: { step, id, ours, now, gone } }) => ({
+      at,
+      step,
+      id,
+      ours,
+      now,
+      gone,
+    })),
+    leftovers: leftovers(state),
+    failures: of(events, 'failed').map(({ at, event: { type: _, next: __, ...failed } }) => ({ at, ...failed })),
+    runs: runs(events),
+  };
+}
+
+type Typed<T extends JournalEvent['type']> = Recorded & { event: Extract<JournalEvent, { type: T }> };
+
+function of<T extends JournalEvent['type']>(events: readonly Recorded[], type: T): Typed<T>[] {
+  return events.filter((recorded): recorded is Typed<T> => recorded.event.type === type);
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function lastReached(events: readonly Recorded[]): string | null {
+  return of(events, 'reached').at(-1)?.at ?? null;
+}
+
+/**
+ * From the guard's first refusal to the first canary that the service itself answers again; where nobody has seen
+ * these, from the walls' own events, and `fromIs`, `toIs` say so. A refrozen window has several periods.
+ */
+function readOnly(events: readonly Recorded[], now: number): Report['readOnly'] {
+  const walls = of(events, 'walls');
+  const closed: { closed: string; open: string | null }[] = [];
+  for (const { at, event } of walls) {
+    const last = closed.at(-1);
+    if (event.state === 'closed' && (!last || last.open !== null)) closed.push({ closed: at, open: null });
+    else if (event.state === 'open' && last && last.open === null) last.open = at;
+  }
+  if (closed.length === 0) return null;
+  const opened = events[0]!.at;
+  const refused = seenAt(events, ['firstRefusedAt', 'first_refused_at']);
+  const answered = seenAt(events, ['firstAnsweredAt', 'first_answered_at']);
+  const periods = closed.map((wall, i): Period => {
+    // The flag is read before the journal says that the wall stands: a refusal may be older than its event.
+    const since = i === 0 ? opened : closed[i - 1]!.open!;
+    const next = closed[i + 1]?.closed ?? '9999';
+    const from = refused.find((at) => at >= since && at < (wall.open ?? '9999'));
+    const to = wall.open === null ? undefined : answered.find((at) => at >= (from ?? wall.closed) && at < next);
+    const end = to ?? wall.open;
+    return {
+      from: from ?? wall.closed,
+      to: end,
+      ms: Math.max(0, Date.parse(end ?? iso(now)) - Date.parse(from ?? wall.closed)),
+      fromIs: from ? GUARD : CLOSED,
+      toIs: to ? ANSWER : end ? OPEN : STILL,
+    };
+  });
+  return {
+    ms: periods.reduce((sum, period) => sum + period.ms, 0),
+    measured: periods.every((period) => period.fromIs === GUARD && period.toIs === ANSWER),
+    periods,
+  };
+}
+
+/** Every such time in the evidence of checks, sorted, in the journal's own form. */
+function seenAt(events: readonly Recorded[], keys: readonly string[]): string[] {
+  const found = new Set<string>();
+  const walk = (value: unknown): void => {
+    if (value === null || typeof value !== 'object') return;
+    for (const [key, inner] of Object.entries(value)) {
+      if (keys.includes(key)) {
+        const at = typeof inner === 'string' || typeof inner === 'number' ? new Date(inner) : undefined;
+        if (at && !Number.isNaN(at.getTime())) found.add(at.toISOString());
+      } else walk(inner);
+    }
+  };
+  for (const { event } of of(events, 'checked')) walk(event.evidence);
+  return [...found].sort();
+}
+
+/** What the first start took, step by step. Parallel steps count by themselves. */
+function budget(events: readonly Recorded[], state: WindowState): Report['budget'] {
+  const end = events.findIndex(
+    ({ event }) => event.type === 'reached' || (event.type === 'phase' && event.phase !== 'open'),
+  );
+  const start = end < 0 ? events : events.slice(0, end + 1);
+  const last = start.at(-1)!;
+  const tookMs = last.event.type === 'reached' ? Date.parse(last.at) - Date.parse(events[0]!.at) : null;
+  const { budgetMs } = state.opened;
+  return {
+    budgetMs,
+    tookMs,
+    overMs: Math.max(0, (tookMs ?? 0) - budgetMs),
+    steps: of(start, 'settled')
+      .filter(({ event }) => event.phase === 'open')
+      .map(({ event }) => ({ step: event.step, ms: event.ms }))
+      .sort((a, b) => b.ms - a.ms),
+  };
+}
+
+function changes(events: readonly Recorded[]): ReportedChange[] {
+  const all: ReportedChange[] = [];
+  const open = new Map<string, ReportedChange>();
+  let phase = 'open';
+  for (const { at, event } of events) {
+    if (event.type === 'phase') phase = event.phase;
+    else if (event.type === 'intent') {
+      for (const { id, from, to } of event.changes) {
+        const change: ReportedChange = { at, step: event.step, id, phase, before: from, after: to, outcome: 'unknown' };
+        all.push(change);
+        open.set(`${event.step}\n${id}`, change);
+      }
+    } else if (event.type === 'outcome') {
+      for (const { id, is } of event.results) {
+        const change = open.get(`${event.step}\n${id}`);
+        if (change) Object.assign(change, { after: is, outcome: 'written' });
+      }
+    } else if (event.type === 'missed') {
+      for (const id of event.ids) {
+        const change = open.get(`${event.step}\n${id}`);
+        if (change) change.outcome = 'not written';
+      }
+    }
+  }
+  return all;
+}
+
+function leftovers(state: WindowState): Report['leftovers'] {
+  const failed = (step: string) => state.failures.get(step)?.message;
+  const over = state.phase === 'closed' || state.phase === 'aborted';
+  return [
+    ...stillOurs(state)
+      .filter(() => over)
+      .map(({ step, id, owned }) => ({ step, id, before: owned.before, why: failed(step) ?? 'not yet given back' })),
+    ...state.left.flatMap(({ step, ids, reason, by }) =>
+      ids.map((id) => ({ step, id, before: null, why: `given up by ${by}: ${reason}` })),
+    ),
+  ];
+}
+
+function runs(events: readonly Recorded[]): Report['runs'] {
+  const all: (Report['runs'][number] & { token: number })[] = [];
+  for (const { at, token, event } of of(events, 'run')) {
+    if (event.state === 'began')
+      all.push({ verb: event.verb, by: event.owner, began: at, ended: null, exit: null, token });
+    else {
+      const mine = all.findLast((run) => run.token === token && run.ended === null);
+      if (mine) Object.assign(mine, { ended: at, exit: event.exit ?? null });
+    }
+  }
+  return all.map(({ token: _, ...run }) => run);
+}
+
+/** One line for what a reader of the window wants to see pass by; intents and outcomes are told under `changes`. */
+function entry({ at, event }: Recorded): Report['timeline'] {
+  switch (event.type) {
+    case 'opened':
+      return [{ at, what: `window opened until ${event.until}: ${event.reason}`, by: event.by }];
+    case 'run':
+      return event.state === 'began'
+        ? [{ at, what: `maint ${event.verb} began`, by: event.owner }]
+        : [{ at, what: `maint ${event.verb} ended, exit ${event.exit ?? '?'}`, by: event.owner }];
+    case 'phase':
+      return [{ at, what: `on the way to ${event.phase} (${event.verb})` }];
+    case 'reached':
+      return [{ at, what: `${event.phase}` }];
+    case 'extended':
+      return [{ at, what: `extended until ${event.until}`, by: event.by }];
+    case 'overdue':
+      return [{ at, what: 'overdue' }];
+    case 'note':
+      return [{ at, what: `note: ${event.text}`, by: event.by }];
+    case 'walls':
+      return [{ at, what: event.state === 'closed' ? 'writes are refused' : 'writes work again' }];
+    case 'soak':
+      return [{ at, what: `soaking until ${event.until}` }];
+    case 'settled':
+      return [{ at, step: event.step, what: [`${event.phase}: settled`, ...event.notes].join(' · ') }];
+    case 'checked':
+      return [{ at, step: event.step, what: `${event.moment}: ${event.outcome} · ${event.summary}` }];
+    case 'action':
+      return event.state === 'began'
+        ? []
+        : [{ at, step: event.step, what: [`${event.edge}: ${event.state}`, ...event.summary].join(' · ') }];
+    case 'failed':
+      return [{ at, step: event.step, what: `failed: ${event.message}` }];
+    case 'missed':
+      return [{ at, step: event.step, what: `not written (${event.ids.join(', ')}): ${event.why}` }];
+    case 'drift':
+      return [{ at, step: event.step, what: `${event.id} ${event.gone ? 'removed' : 'changed'} by somebody else` }];
+    case 'left':
+      return [{ at, step: event.step, what: `given up (${event.ids.join(', ')}): ${event.reason}`, by: event.by }];
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,123 @@
+// A rehearsal as people read it, and as CI systems do: JUnit XML, and annotations of a GitHub workflow.
+import type { Rehearsed } from '../engine/verbs/rehearse.ts';
+import { count, lasting } from '../engine/words.ts';
+
+export function rehearsalLines(result: Rehearsed): string[] {
+  const { time, world, variables, asBefore } = result;
+  const start = result.rehearsal.steps.map((step) => `${step.id} ${startOf(result, step.id)}`);
+  const walls = result.rehearsal.steps.length > 0 ? 'walls outside-in ok · state outside the walls ok' : '';
+  const secrets = `secrets ${variables.named - variables.missing.length} of ${variables.named} set${variables.missing.length > 0 ? ` (not ${variables.missing.join(', ')})` : ''}`;
+  const rights =
+    result.rights === 'not asked' ? 'permissions not asked (recorded world)' : `permissions ${result.rights}`;
+  const over = time.startMs > time.budgetMs ? ', over the budget' : '';
+  return [
+    ...wrapped('start', start),
+    ...wrapped('end', [
+      `${asBefore.are} of ${asBefore.of} as before`,
+      ...(result.leaves.length > 0 ? [`leaves behind: ${result.leaves.join(', ')}`] : []),
+    ]),
+    ...wrapped('check', [walls, secrets, rights]),
+    ...wrapped('time', [
+      `start about ${lasting(time.startMs)} of ${lasting(time.budgetMs)}${over}`,
+      `way back about ${lasting(time.backMs)}`,
+      `shortest window ${lasting(time.shortestWindowMs)}`,
+    ]),
+    ...result.notes.map((note) => `note   ${note}`),
+    ...result.details.map((detail) => `  ✘ ${detail}`),
+    `${result.code ? `${result.code}  ` : ''}${result.headline} ${
+      world.live
+        ? 'Looked at the live world.'
+        : `World recorded ${stamp(world.recordedAt)}, ${lasting(world.ageMs)} ago.`
+    }`,
+  ];
+}
+
+/** "1 would change, 1 kept", in the words that the plan would use */
+function startOf(result: Rehearsed, id: string): string {
+  const step = result.rehearsal.steps.find((one) => one.id === id)!;
+  const planned = result.planned.steps.find((one) => one.id === id);
+  if (step.skipped) return `skipped (${step.skipped})`;
+  if (planned?.missing.length) return `${count(planned.missing.length, 'right')} missing`;
+  if (step.kind === 'action') return planned?.verdict === 'runs' ? 'would run' : 'runs at the end';
+  if (step.kind === 'check') return planned?.notes[0] ?? 'only at the end';
+  const parts = [
+    ...(step.start.change > 0 ? [`${step.start.change} would change`] : []),
+    ...(step.start.inSync > 0 ? [`${step.start.inSync} in sync`] : []),
+    ...(step.start.unknown > 0 ? [`cannot tell (${step.notes[0] ?? 'not seen'})`] : []),
+  ];
+  return parts.join(', ') || 'nothing there';
+}
+
+function wrapped(head: string, parts: readonly string[]): string[] {
+  return [`${head.padEnd(6)} ${parts.join(' · ')}`];
+}
+
+function stamp(time: string): string {
+  return `${time.slice(0, 16).replace('T', ' ')}Z`;
+}
+
+/** One test case for each step, one for the way back as a whole. */
+export function rehearsalJunit(result: Rehearsed): string {
+  const { steps, problems } = result.rehearsal;
+  const cases = [...steps.map((step) => step.id), 'the window as a whole'].map((name) => {
+    const step = steps.find((one) => one.id === name);
+    const mine = problems.filter((one) => (step ? one.step === name : !steps.some((other) => other.id === one.step)));
+    const inside = [
+      ...(step?.skipped ? [`<skipped message=${attribute(step.skipped)}/>`] : []),
+      ...mine.map((one) => `<failure message=${attribute(one.message)}/>`),
+    ];
+    const head = `    <testcase classname=${attribute(`rehearse.${result.environment}`)} name=${attribute(name)} time="0"`;
+    return inside.length === 0 ? `${head}/>` : `${head}>${inside.join('')}</testcase>`;
+  });
+  const failures = problems.length;
+  const skipped = steps.filter((step) => step.skipped).length;
+  const counts = `tests="${cases.length}" failures="${failures}" errors="0" skipped="${skipped}" time="0"`;
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="maint rehearse" ${counts}>`,
+    `  <testsuite name=${attribute(`rehearse ${result.environment}`)} timestamp=${attribute(result.world.recordedAt.slice(0, 19))} ${counts}>`,
+    ...cases,
+    `    <system-out>${escaped(rehearsalLines(result).join('\n'))}</system-out>`,
+    '  </testsuite>',
+    '</testsuites>',
+  ].join('\n');
+}
+
+function attribute(text: string): string {
+  return `"${escaped(text).replaceAll('"', '&quot;').replaceAll('\n', '&#10;')}"`;
+}
+function escaped(text: string): string {
+  return (
+    text
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: XML 1.0 has no place for them, not even escaped
+      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '�')
+      .replaceAll('&', '&amp;')
+      .replaceAll('<', '&lt;')
+      .replaceAll('>', '&gt;')
+  );
+}
+
+/** Workflow commands: an annotation for each problem at its step's line in the runbook. */
+export function rehearsalGithub(result: Rehearsed, path: string, lines: ReadonlyMap<string, number>): string[] {
+  const problems = result.rehearsal.problems.map((one) => {
+    const title = `maint rehearse${one.step ? `: ${one.step}` : ''}`;
+    const line = lines.get(one.step) ?? 1;
+    return `::error file=${property(path)},line=${line},title=${property(title)}::${data(one.message)}`;
+  });
+  const text = rehearsalLines(result).filter((line) => !line.startsWith('  ✘ '));
+  const level = result.rehearsal.problems.length > 0 ? 'error' : 'notice';
+  return [...problems, ...text.slice(0, -1), `::${level} title=maint rehearse::${data(text.at(-1)!)}`];
+}
+
+function data(text: string): string {
+  return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
+}
+function property(text: string): string {
+  return data(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
+}
+
+/** The documented shape of --json: docs/json.md. */
+export function rehearsalJson(result: Rehearsed): Record<string, unknown> {
+  const { rehearsal, planned, ...rest } = result;
+  return { ok: result.exit === 0, ...rest, steps: rehearsal.steps, problems: rehearsal.problems, plan: planned };
+}
