@@ -149,10 +149,13 @@ export function nameOf(body: string, userField: boolean): string {
   return plainName(Buffer.from(base, 'latin1').toString('utf8')) || 'job';
 }
 
+/** By the number of fields before the command. */
+const FIELDS = Array.from({ length: 7 }, (_, count) => new RegExp(`^[ \\t]*(?:\\S+[ \\t]+){${count}}`));
+
 /** What cron gives to the shell: up to the first `%` that is not escaped. */
 export function commandOf(body: string, userField: boolean): string {
-  const fields = /^[ \t]*-?@/.test(body) ? 1 : 5;
-  const before = new RegExp(`^[ \\t]*(?:\\S+[ \\t]+){${fields + (userField ? 1 : 0)}}`).exec(body);
+  const fields = (/^[ \t]*-?@/.test(body) ? 1 : 5) + (userField ? 1 : 0);
+  const before = FIELDS[fields]!.exec(body);
   const rest = before ? body.slice(before[0].length) : '';
   const end = /(?<!\\)%/.exec(rest);
   return (end ? rest.slice(0, end.index) : rest).replaceAll('\\%', '%');

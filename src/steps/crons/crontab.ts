@@ -52,7 +52,7 @@ export const crontab = defineResource<Params, State>({
   example: { user: 'www-data', keep: ['heartbeat.sh'] },
   batch: Number.POSITIVE_INFINITY,
   local: true,
-  address: ({ user, file }) => file ?? `crontab ${user ?? userInfo().username}`,
+  address: ({ user, file }) => file ?? `crontab ${user ?? me()}`,
 
   async observe(io, params, window, known) {
     const table = await read(io, params);
@@ -114,20 +114,21 @@ export const crontab = defineResource<Params, State>({
   },
 
   async inFlight(io, params) {
-    const frozen = await runnables(io, params);
-    if (!frozen.some((line) => line.frozen)) return [];
-    const pids = await io.files.list('/proc');
-    // no procfs (not Linux): what runs cannot be told from here
-    const stats = (pids ?? []).filter((name) => /^\d+$/.test(name)).map((pid) => `/proc/${pid}/stat`);
+    const text = (await read(io, params))?.text ?? '';
+    if (!/^[ \t]*#maint:/m.test(text)) return [];
+    // no procfs (not Linux): what runs cannot be told from here, and the notes say so
+    const pids = (await io.files.list('/proc')) ?? [];
+    const stats = pids.filter((name) => /^\d+$/.test(name)).map((pid) => `/proc/${pid}/stat`);
     if (stats.length === 0) return [];
     // 1: one of them has ended meanwhile
     const { stdout } = await io.exec.read(['cat', ...stats], { expect: [0, 1], env: ENV });
     const running = jobsOfCron(parseStats(stdout));
     if (!running) return [];
+    const lines = running.length > 0 ? runnables(text, hasUserField(params)) : [];
     const words: string[] = [];
     for (const pid of running) {
-      const { stdout: cmdline } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], { expect: [0, 1], env: ENV });
-      const line = lineOf(cmdline.replace(/\0$/, '').split('\0'), frozen);
+      const { stdout: argv } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], { expect: [0, 1], env: ENV });
+      const line = lineOf(argv.replace(/\0$/, '').split('\0'), lines);
       if (line?.frozen) words.push(`${line.name} (pid ${pid})`);
     }
     // Cron reads what has changed at the full minute and starts what is due: around it neither "will not run" nor
@@ -157,6 +158,7 @@ export const crontab = defineResource<Params, State>({
           notes.push(`keep names ${missed}, but no job is called so`);
       }
       if (notes.length === 0) notes.push('no jobs to suspend');
+      else if (process.platform !== 'linux') notes.push('jobs that run already are not waited for on this system');
     } else if (resume.length > 0) {
       notes.push(
         phase === 'aborted'
@@ -215,11 +217,20 @@ async function read(io: Reader, params: Params): Promise<{ text: string; seen: F
 }
 
 function crontabOf({ user }: Params): string[] {
-  return user === undefined || user === userInfo().username ? ['crontab'] : ['crontab', '-u', user];
+  return user === undefined || user === me() ? ['crontab'] : ['crontab', '-u', user];
 }
 
 function whose({ user }: Params): string {
-  return user ?? userInfo().username;
+  return user ?? me();
+}
+
+function me(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // a container may run as a number that has no name
+    return `uid ${process.getuid?.() ?? ''}`;
+  }
 }
 
 function hasUserField({ file }: Params): boolean {
@@ -237,20 +248,13 @@ function names(ids: readonly string[]): string {
 }
 
 /** Every line that cron could have started a job from, suspended by any window or not. */
-async function runnables(io: Reader, params: Params): Promise<Runnable[]> {
-  const table = await read(io, params);
-  const userField = hasUserField(params);
-  return (table?.text ?? '').split('\n').flatMap((raw): Runnable[] => {
+function runnables(text: string, userField: boolean): Runnable[] {
+  return text.split('\n').flatMap((raw): Runnable[] => {
     const window = /^[ \t]*#maint:([\w-]+):/.exec(raw)?.[1] ?? '';
     const line = parseCrontab(raw, window)[0]!;
     if (line.kind !== 'job') return [];
     const command = Buffer.from(commandOf(line.body, userField), 'latin1').toString('utf8');
-    return [
-      {
-        name: line.mark ? nameInId(line.mark.id) : nameOf(line.body, userField),
-        command,
-        frozen: line.mark !== undefined,
-      },
-    ];
+    const name = line.mark ? nameInId(line.mark.id) : nameOf(line.body, userField);
+    return [{ name, command, frozen: line.mark !== undefined }];
   });
 }
