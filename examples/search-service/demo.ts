@@ -58,6 +58,7 @@ try {
   }
 } finally {
   await world?.stop();
+  if (stopped) say(dim('\nStopped: what the demo started is gone, and so is its folder.'));
 }
 if (stopped && process.exitCode === undefined) process.exitCode = 128 + constants.signals[stopped];
 
