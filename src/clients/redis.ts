@@ -34,7 +34,7 @@ export class RedisPool {
       const redis = await connection(url, bound.ms);
       // two callers at once: the first one's connection is everybody's
       const other = this.#open.get(url);
-      if (other) redis.disconnect();
+      if (other) hangUp(redis);
       entry = other ?? { redis, ready: connect(redis) };
       this.#open.set(url, entry);
     }
@@ -48,7 +48,8 @@ export class RedisPool {
   }
 
   drop(url: string): void {
-    this.#open.get(url)?.redis.disconnect();
+    const entry = this.#open.get(url);
+    if (entry) hangUp(entry.redis);
     this.#open.delete(url);
   }
 
@@ -66,7 +67,7 @@ export class RedisPool {
 
   end(redis: Redis): void {
     this.#subscriptions.delete(redis);
-    redis.disconnect();
+    hangUp(redis);
   }
 
   close(): void {
@@ -147,7 +148,18 @@ async function send(scope: Scope, pool: RedisPool, url: string, command: readonl
 /** Also where the socket has ended and its client has not heard of it yet. */
 function isGone(redis: Redis): boolean {
   if (redis.status === 'close' || redis.status === 'end') return true;
-  return redis.status === 'ready' && (redis as unknown as { stream?: Socket }).stream?.writable === false;
+  return redis.status === 'ready' && socketOf(redis)?.writable === false;
+}
+
+/** At once: a polite end would wait for a server that hangs, and keep the process alive meanwhile. */
+function hangUp(redis: Redis): void {
+  // for one that has ended already ioredis would only start a timer of two seconds
+  if (redis.status !== 'end') redis.disconnect();
+  socketOf(redis)?.destroy();
+}
+
+function socketOf(redis: Redis): Socket | undefined {
+  return (redis as unknown as { stream?: Socket }).stream;
 }
 
 async function connection(url: string, connectTimeout: number): Promise<Redis> {

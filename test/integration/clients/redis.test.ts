@@ -121,6 +121,8 @@ describeWith('redis', 'the Redis client', () => {
   test('a server that goes away, and comes back', async () => {
     await io.reader().redis.read(url, 'PING');
     await server.kill();
+    // the open connection may notice only when it is used
+    await failure(io.reader().redis.read(url, 'PING'));
     expect(await failure(io.writer().redis.write(url, 'SET', 'a', '7'))).toMatchObject({
       message: `${place} refused the connection`,
       effect: 'none',
