@@ -10,6 +10,7 @@ import { flagFile } from '../../../src/steps/flag/file.ts';
 import type { FlagState } from '../../../src/steps/flag/flag.ts';
 import { flagRedis } from '../../../src/steps/flag/redis.ts';
 import { type TestClients, testClients } from '../../support/clients.ts';
+import { Crash, drive } from '../../support/drive.ts';
 import { describeWith, type Server, startRedis } from '../../support/servers.ts';
 
 function windowOf(id: string, more: Partial<Window> = {}): Window {
@@ -332,4 +333,38 @@ describeWith('redis', 'flag/redis', () => {
       'redis at an address that is not known yet maint:read_only',
     );
   });
+});
+
+test('a process that dies at any write of flag/file leaves nothing that the next one cannot end', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'maint-flag-'));
+  const path = join(folder, 'read-only.json');
+  const before = '{ "holders": {"w-x": {"environment":"eu"} } }';
+  writeFileSync(path, before);
+  try {
+    for (const phase of ['soaking', 'aborted'] as const) {
+      for (const after of [false, true]) {
+        const run = drive(tools.clients, flagFile, { path });
+        await run.converge('open', { at: 1, after }).catch((error) => expect(error).toBeInstanceOf(Crash));
+        await run.converge(phase);
+        expect(readFileSync(path, 'utf8')).toBe(before);
+        expect(run.mine.size).toBe(0);
+
+        const other = drive(tools.clients, flagFile, { path });
+        expect(await other.converge('open')).toBe(1);
+        expect(await other.converge('open')).toBe(0);
+        expect(other.notes).toEqual(['our holder is there, until 02:30Z']);
+        await other.converge(phase, { at: 1, after }).catch((error) => expect(error).toBeInstanceOf(Crash));
+        await other.converge(phase);
+        expect(readFileSync(path, 'utf8')).toBe(before);
+      }
+    }
+    const edited = drive(tools.clients, flagFile, { path });
+    await edited.converge('open');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('#ops-oncall', '#somebody-else'));
+    await edited.converge('soaking');
+    expect(edited.drift).toMatchObject([{ id: 'w-7k2p', gone: false }]);
+    expect(readFileSync(path, 'utf8')).toContain('#somebody-else');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
