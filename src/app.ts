@@ -7,11 +7,15 @@ import type { AnyPlugin } from './engine/contract.ts';
 import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
 import type { Journal, Owner } from './engine/journal.ts';
 import type { Interrupt, Machine } from './engine/run.ts';
+import type { Rehearsed } from './engine/verbs/rehearse.ts';
 import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
 import { fold, type WindowState } from './engine/window.ts';
 import { MaintError } from './errors/catalogue.ts';
 import type { Runbook } from './runbook/load.ts';
+import type { PluginInfo } from './runbook/plugins.ts';
+import type { ShownRunbook } from './runbook/show.ts';
 import type { Resolution, Resolved } from './runbook/variables.ts';
+import type { WorldFile } from './runbook/world.ts';
 
 export interface AppOptions {
   /** --state */
@@ -121,25 +125,82 @@ export class App {
     return shown.startsWith('..') || shown === '' ? path : shown;
   }
 
-  /** Which of its variables are set here; the values go to the redactor and nowhere else. */
-  async variables(runbook: Runbook): Promise<Resolution> {
+  /** How many variables it names, if all of them are set here and of use; otherwise throws what is missing. */
+  async variablesSet(runbook: Runbook): Promise<number> {
+    const { missingError } = await import('./runbook/variables.ts');
+    const resolution = await this.variables(runbook);
+    if (!resolution.ok) throw missingError(resolution, { lead: `${this.shownPath(runbook.path)} cannot be run here` });
+    return resolution.named.length;
+  }
+
+  private async variables(runbook: Runbook): Promise<Resolution> {
     const { resolve } = await import('./runbook/variables.ts');
     const resolution = resolve(runbook, this.options.env, readText);
     await this.hide(resolution.secrets);
     return resolution;
   }
 
-  /**
-   * For a rehearsal on a recorded world, which needs no credentials: what is not set gets a stand-in that reaches
-   * nobody, for no client is made.
-   */
-  async prepareInert(runbook: Runbook): Promise<{ prepared: Prepared; missing: string[] }> {
-    const { resolveInert } = await import('./runbook/stand-in.ts');
-    const { storeOutsideWalls } = await import('./runbook/rules.ts');
+  async shown(choice: RunbookChoice): Promise<ShownRunbook> {
+    const { showRunbook } = await import('./runbook/show.ts');
+    const shown = showRunbook(await this.runbook(choice));
+    return { ...shown, path: this.shownPath(shown.path) };
+  }
+
+  async schema(of: 'runbook' | 'surfaces'): Promise<Record<string, unknown>> {
+    const { runbookSchema, surfacesSchema } = await import('./runbook/json-schema.ts');
+    return of === 'surfaces' ? surfacesSchema() : runbookSchema(await this.registry());
+  }
+
+  async plugins(): Promise<PluginInfo[]> {
+    const { describePlugin } = await import('./runbook/plugins.ts');
+    return [...(await this.registry()).values()].map(describePlugin);
+  }
+
+  /** The world as a file may keep it: redacted. */
+  async observed(prepared: Prepared): Promise<WorldFile> {
+    const [{ observeWorld }, { recordWorld }] = await Promise.all([
+      import('./engine/verbs/rehearse.ts'),
+      import('./runbook/world.ts'),
+    ]);
+    const { environment, name: runbook } = prepared;
+    const { world, recordedAt, window } = await observeWorld(await this.host(false), prepared);
+    return this.redact(recordWorld(world, prepared.steps, { environment, recordedAt, runbook, window }));
+  }
+
+  /** With the live world, or with a recorded one: that needs no credentials, and what is not set gets a stand-in. */
+  async rehearsed(
+    choice: RunbookChoice,
+    options: { world: string | undefined; windowMs: number | undefined },
+  ): Promise<{ result: Rehearsed; path: string; lines: ReadonlyMap<string, number> }> {
+    const { rehearseWindow } = await import('./engine/verbs/rehearse.ts');
+    const runbook = await this.runbook(choice);
+    const named = (await this.variables(runbook)).named.length;
+    const { prepared, missing, recorded } =
+      options.world === undefined
+        ? { prepared: await this.prepare(choice), missing: [], recorded: undefined }
+        : await this.recordedWorld(runbook, options.world);
+    const { windowMs } = options;
+    const result = await rehearseWindow(await this.host(false), prepared, {
+      recorded,
+      windowMs,
+      variables: { named, missing },
+    });
+    const lines = new Map(runbook.steps.map((step) => [step.id, step.line]));
+    return { result, path: this.shownPath(runbook.path), lines };
+  }
+
+  private async recordedWorld(runbook: Runbook, path: string) {
+    const [{ resolveInert }, { loadWorld }, { storeOutsideWalls }] = await Promise.all([
+      import('./runbook/stand-in.ts'),
+      import('./runbook/world.ts'),
+      import('./runbook/rules.ts'),
+    ]);
     const inert = resolveInert(runbook, this.options.env, readText);
     await this.hide(inert.secrets);
     storeOutsideWalls(inert.steps, (await this.journal(false)).address);
-    return { prepared: await preparedFrom(runbook, inert), missing: inert.missing };
+    const { file, world, notes } = loadWorld(path, inert.steps);
+    const prepared = await preparedFrom(runbook, inert);
+    return { prepared, missing: inert.missing, recorded: { world, recordedAt: file.recordedAt, notes } };
   }
 
   private async hide(secrets: readonly string[]): Promise<void> {

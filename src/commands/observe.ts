@@ -19,16 +19,10 @@ export class Observe extends MaintCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Observe);
     const app = await this.app(flags);
-    const [{ observeWorld }, { recordWorld }, { observedLines, observedJson, writeWorld }] = await Promise.all([
-      import('../engine/verbs/rehearse.ts'),
-      import('../runbook/world.ts'),
-      import('../ui/observed.ts'),
-    ]);
+    const { observedLines, observedJson, writeWorld } = await import('../ui/observed.ts');
     const { only = [], skip = [] } = flags;
     this.prepared = await app.prepare({ runbook: flags.runbook, environment: flags.env, only, skip });
-    const { world, recordedAt, window } = await observeWorld(await app.host(false), this.prepared);
-    const { environment, name: runbook } = this.prepared;
-    const file = app.redact(recordWorld(world, this.prepared.steps, { environment, recordedAt, runbook, window }));
+    const file = await app.observed(this.prepared);
     if (flags.output === undefined) return await this.print(this.wantsJson ? file : [JSON.stringify(file, null, 2)], 0);
     writeWorld(flags.output, file);
     await this.print(this.wantsJson ? observedJson(file, flags.output) : observedLines(file, flags.output), 0);

@@ -26,28 +26,13 @@ export class Rehearse extends MaintCommand {
     const { flags } = await this.parse(Rehearse);
     const format = flags.json ? 'json' : flags.format;
     const app = await this.app({ ...flags, json: format === 'json' });
-    const [{ rehearseWindow }, { loadWorld }, show] = await Promise.all([
-      import('../engine/verbs/rehearse.ts'),
-      import('../runbook/world.ts'),
-      import('../ui/rehearsal.ts'),
-    ]);
-    const { only = [], skip = [], world: path, window: windowMs } = flags;
+    const show = await import('../ui/rehearsal.ts');
+    const { only = [], skip = [], world, window: windowMs } = flags;
     const choice = { runbook: flags.runbook, environment: flags.env, only, skip };
-    const runbook = await app.runbook(choice);
-    const { named } = await app.variables(runbook);
-    const inert = path === undefined ? undefined : await app.prepareInert(runbook);
-    this.prepared = inert ? inert.prepared : await app.prepare(choice);
-    const loaded = path === undefined ? undefined : loadWorld(path, this.prepared.steps);
-    const result = await rehearseWindow(await app.host(false), this.prepared, {
-      recorded: loaded && { world: loaded.world, recordedAt: loaded.file.recordedAt, notes: loaded.notes },
-      windowMs,
-      variables: { named: named.length, missing: inert?.missing ?? [] },
-    });
+    const { result, path, lines } = await app.rehearsed(choice, { world, windowMs });
     if (format === 'json') return await this.print(show.rehearsalJson(result), result.exit);
     if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit);
-    const lines = new Map(runbook.steps.map((step) => [step.id, step.line]));
-    if (format === 'github')
-      return await this.print(show.rehearsalGithub(result, app.shownPath(runbook.path), lines), result.exit);
+    if (format === 'github') return await this.print(show.rehearsalGithub(result, path, lines), result.exit);
     await this.print(show.rehearsalLines(result), result.exit);
   }
 }

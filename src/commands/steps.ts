@@ -10,12 +10,8 @@ export class Steps extends MaintCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Steps);
     const app = await this.app(flags);
-    const [{ describePlugin }, { chosenPlugins, stepsLines }] = await Promise.all([
-      import('../runbook/plugins.ts'),
-      import('../ui/steps.ts'),
-    ]);
-    const all = [...(await app.registry()).values()].map(describePlugin);
-    const plugins = chosenPlugins(all, args.plugin);
+    const { chosenPlugins, stepsLines } = await import('../ui/steps.ts');
+    const plugins = chosenPlugins(await app.plugins(), args.plugin);
     await this.print(this.wantsJson ? { ok: true, exit: 0, plugins } : stepsLines(plugins, args.plugin), 0);
   }
 }

@@ -81,7 +81,8 @@ export function markdown(report: Report): string {
 }
 
 function attention(report: Report): string {
-  const things = report.leftovers.length + report.drift.length;
+  const failed = new Set(report.checks.filter((one) => one.outcome === 'fail').map((one) => one.step));
+  const things = report.leftovers.length + report.drift.length + failed.size;
   if (things > 0) return `${count(things, 'thing')} to look at.`;
   return report.times.actual.ended ? 'Everything is as it was before.' : 'Not over yet.';
 }

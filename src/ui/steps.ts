@@ -29,8 +29,7 @@ export function stepsLines(plugins: readonly PluginInfo[], wanted: string | unde
 
 function detailLines(plugin: PluginInfo): string[] {
   const width = Math.max(0, ...plugin.params.map((param) => param.name.length));
-  const types = Math.max(0, ...plugin.params.map((param) => param.type.length));
-  const typed = types > 24 ? 24 : types;
+  const typed = Math.min(24, Math.max(0, ...plugin.params.map((param) => param.type.length)));
   return [
     `${plugin.name}: ${plugin.summary}`,
     `  ${plugin.kind}, role ${plugin.role}, ${plugin.when}${plugin.leaves ? `, leaves behind: ${plugin.leaves}` : ''}`,

@@ -19,5 +19,5 @@ export function verifiedLines(result: VerbResult & { verified: Verified[] }): st
     const text = [one.summary, ...one.findings].filter((part) => part !== '').join(' · ') || one.outcome;
     return `  ${MARKS[one.outcome]} ${one.step.padEnd(width)}  ${text}`;
   });
-  return [...rows, ...resultLines({ ...result, details: [] })];
+  return [...rows, ...resultLines({ ...result, details: [], headline: result.headline.replace(/:$/, '.') })];
 }

@@ -21,13 +21,7 @@ export class RunbookCheck extends MaintCommand {
     const { checkedLines, checkedJson } = await import('../../ui/runbook.ts');
     const runbook = await app.runbook({ runbook: args.file, environment: flags.env, only: [], skip: [] });
     const path = app.shownPath(runbook.path);
-    let variables: number | undefined;
-    if (flags.secrets) {
-      const { missingError } = await import('../../runbook/variables.ts');
-      const resolution = await app.variables(runbook);
-      if (!resolution.ok) throw missingError(resolution, { lead: `${path} cannot be run here` });
-      variables = resolution.named.length;
-    }
+    const variables = flags.secrets ? await app.variablesSet(runbook) : undefined;
     const checked = { runbook, path, variables };
     await this.print(this.wantsJson ? checkedJson(checked) : checkedLines(checked), 0);
   }

@@ -12,8 +12,7 @@ export class RunbookSchema extends MaintCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(RunbookSchema);
     const app = await this.app(flags);
-    const { runbookSchema, surfacesSchema } = await import('../../runbook/json-schema.ts');
-    const schema = flags.surfaces ? surfacesSchema() : runbookSchema(await app.registry());
+    const schema = await app.schema(flags.surfaces ? 'surfaces' : 'runbook');
     await this.print(this.wantsJson ? schema : [JSON.stringify(schema, null, 2)], 0);
   }
 }

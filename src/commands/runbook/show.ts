@@ -9,13 +9,9 @@ export class RunbookShow extends MaintCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(RunbookShow);
     const app = await this.app(flags);
-    const [{ showRunbook }, { shownLines }] = await Promise.all([
-      import('../../runbook/show.ts'),
-      import('../../ui/runbook.ts'),
-    ]);
+    const { shownLines } = await import('../../ui/runbook.ts');
     const { only = [], skip = [] } = flags;
-    const shown = showRunbook(await app.runbook({ runbook: args.file, environment: flags.env, only, skip }));
-    const path = app.shownPath(shown.path);
-    await this.print(this.wantsJson ? { ok: true, exit: 0, ...shown } : shownLines({ ...shown, path }), 0);
+    const shown = await app.shown({ runbook: args.file, environment: flags.env, only, skip });
+    await this.print(this.wantsJson ? { ok: true, exit: 0, ...shown } : shownLines(shown), 0);
   }
 }
