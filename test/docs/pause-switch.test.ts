@@ -16,7 +16,7 @@ type State = z.infer<typeof State>;
 
 const headers = ({ token }: Params) => ({ authorization: `Bearer ${token}` });
 
-export const pauseSwitch = defineResource<Params, State>({
+const pauseSwitch = defineResource<Params, State>({
   name: 'work/pause-switch',
   role: 'work',
   summary: 'pauses the background work of a service',
