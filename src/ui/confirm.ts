@@ -21,7 +21,7 @@ export async function typeToGoOn(
     // readline holds the terminal in raw mode: Ctrl-C comes here, and never as a signal.
     lines.once('SIGINT', () => reject(new MaintError('E_INTERRUPTED', 'interrupted at the prompt')));
     lines.once('close', () => reject(notConfirmed(word, 'There was no answer')));
-    input.once('error', () => reject(notConfirmed(word, 'The terminal is gone')));
+    lines.once('error', () => reject(notConfirmed(word, 'The terminal is gone')));
     signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: stop.signal });
   });
   lines.setPrompt(`Type ${word} to go on: `);

@@ -1,4 +1,5 @@
 // Lines as a screen shows them: how wide they are, where they break, what colour they have. A pipe gets them as they are.
+import { homedir } from 'node:os';
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 const GRAPHEMES = new Intl.Segmenter();
@@ -15,6 +16,12 @@ export function clean(text: string): string {
     .replace(/\s*[\r\n]+\s*/g, ' ')
     .replaceAll('\t', ' ')
     .replace(UNPRINTABLE, '');
+}
+
+/** Paths as somebody in `folder` would type them. */
+export function near(text: string, folder = process.cwd(), home = homedir()): string {
+  const here = folder === '/' ? text : text.replaceAll(`${folder}/`, '');
+  return home === '/' || home === '' ? here : here.replaceAll(`${home}/`, '~/');
 }
 
 /** In cells. */
@@ -49,7 +56,7 @@ const COLUMN = /(?:^| ) +(?:[-+~=!?✔✘·] )?(?=\S)/g;
  * A line in as many lines as `columns` need, the rest below its last column. Commands are never broken: what is copied
  * from two lines would run half of it. `undefined`: a pipe, nothing breaks.
  */
-export function fit(line: string, columns: number | undefined): string[] {
+export function breakLine(line: string, columns: number | undefined): string[] {
   if (columns === undefined || width(line) <= columns) return [line];
   if (line.startsWith(NEXT)) return flow(NEXT, line.slice(NEXT.length).split(/(?<= ·) /), columns);
   const indent = / *$/.exec(line.slice(0, line.search(/\S|$/)))?.[0].length ?? 0;
@@ -113,6 +120,6 @@ export function paint(line: string): string {
 
 /** The place lines go to: `columns` of a terminal, or none. */
 export function dress(lines: readonly string[], to: { columns?: number | undefined; colours: boolean }): string[] {
-  const fitted = lines.flatMap((line) => fit(line, to.columns));
+  const fitted = lines.flatMap((line) => breakLine(line, to.columns));
   return to.colours ? fitted.map(paint) : fitted;
 }

@@ -2,7 +2,7 @@
 import type { Plan, PlannedStep } from '../engine/plan.ts';
 import type { Asking, Prepared } from '../engine/verbs/result.ts';
 import { count, lasting, span } from '../engine/words.ts';
-import { clean, pad, width } from './layout.ts';
+import { clean, near, pad, width } from './layout.ts';
 import { idWidth } from './lines.ts';
 
 /** One long path must not push the changes of all steps off the screen. */
@@ -17,8 +17,12 @@ export function planLines(plan: Plan): string[] {
   return plan.steps.map((step) => `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step)}`);
 }
 
+/** `flag/file read-only.json`: the plugin, and the thing itself without saying the backend twice. */
 function what(step: PlannedStep): string {
-  return clean(step.address.startsWith(step.uses) ? step.address : `${step.uses} ${step.address}`.trim());
+  const { uses, address } = step;
+  const backend = `${uses.slice(uses.lastIndexOf('/') + 1)} `;
+  const thing = address.startsWith(uses) ? address.slice(uses.length) : address;
+  return near(clean(`${uses} ${(thing.startsWith(backend) ? thing.slice(backend.length) : thing).trim()}`.trim()));
 }
 
 function sign(step: PlannedStep): string {
@@ -49,12 +53,15 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
       step.plugin.kind === 'check' || !step.plugin.leaves || step.skipped ? [] : [step.plugin.leaves],
     ),
   );
-  const head = [prepared.environment, prepared.name, prepared.path].filter((word) => word !== '').map(clean);
+  const head = [prepared.environment, prepared.name, prepared.path]
+    .filter((word) => word !== '')
+    .map((word) => near(clean(word)));
+  const address = near(asking.address);
   return [
     `${head.join(' · ')} · read-only ${span(window.since, window.until)}${local ? here(window.since, window.until) : ''}`,
     asking.shared
-      ? `State: ${asking.address}; everybody who has it can end this window.`
-      : `State: this laptop only (${asking.address}); nobody else can end this window.`,
+      ? `State: ${address}; everybody who has it can end this window.`
+      : `State: this laptop only (${address}); nobody else can end this window.`,
     ...(asking.changed ? ['The plan has changed since it was shown:'] : []),
     ...planLines(plan),
     ...(asking.startMs > prepared.budgetMs

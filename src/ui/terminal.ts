@@ -6,7 +6,7 @@ import { styleText } from 'node:util';
 import { DefaultRenderer, Listr, ListrLogger, type ListrTaskWrapper, ProcessOutput, Spinner } from 'listr2';
 import type { Progress } from '../engine/events.ts';
 import { lasting } from '../engine/words.ts';
-import { clean, cut, fit, pad, paint, width } from './layout.ts';
+import { breakLine, clean, cut, pad, paint, width } from './layout.ts';
 import {
   bound,
   type Doing,
@@ -69,7 +69,7 @@ export function terminalRenderer(out: Out): Renderer {
       if (first === undefined) return;
       if (typeof first === 'string' || first.over) {
         items.shift();
-        for (const line of typeof first === 'string' ? fit(first, screen()) : finished(first))
+        for (const line of typeof first === 'string' ? breakLine(first, screen()) : finished(first))
           out.write(`${paint(line)}\n`);
         continue;
       }
@@ -175,7 +175,7 @@ export function terminalRenderer(out: Out): Renderer {
     if (mark === '') return [];
     const long = width(row.id) > ids;
     const line = `  ${mark} ${row.kind === 'wait' ? '' : `${pad(row.id, ids)}  `}${clean(text)}`.trimEnd();
-    const lines = fit(line, screen());
+    const lines = breakLine(line, screen());
     if (ms <= 0) return lines;
     const last = lines.at(-1) ?? '';
     const time = took(ms);
@@ -184,7 +184,7 @@ export function terminalRenderer(out: Out): Renderer {
       return [...lines.slice(0, -1), pad(last, comfortable() - width(time)) + time];
     if (width(last) + 2 + width(time) <= screen()) return [...lines.slice(0, -1), `${last}  ${time}`];
     return [
-      ...fit(line, screen() - width(time) - 2).map((part, at, all) =>
+      ...breakLine(line, screen() - width(time) - 2).map((part, at, all) =>
         at < all.length - 1 ? part : pad(part, comfortable() - width(time)) + time,
       ),
     ];
