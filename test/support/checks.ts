@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createClients } from '../../src/clients/index.ts';
 import type { Check, CheckResult, Moment, Step, Window } from '../../src/engine/contract.ts';
 import { runCheck } from '../../src/engine/converge.ts';
+import type { Reader } from '../../src/engine/io.ts';
 
 export interface CheckRun {
   /** one moment; with `deadlineMs` for itself */
@@ -13,8 +14,17 @@ export interface CheckRun {
   close(): Promise<void>;
 }
 
-export function checkRun(plugin: Check, params: Record<string, unknown>, window: Partial<Window> = {}): CheckRun {
-  const clients = createClients();
+/** `world`: what stands in for the readers that are named, where a real server would take too long. */
+export function checkRun(
+  plugin: Check,
+  params: Record<string, unknown>,
+  options: { window?: Partial<Window>; world?: Partial<Reader> } = {},
+): CheckRun {
+  const real = createClients();
+  const clients = {
+    ...real,
+    reader: (bounds: Parameters<typeof real.reader>[0]) => ({ ...real.reader(bounds), ...options.world }),
+  };
   const progress: string[] = [];
   const evidence = new Map<Moment, any>();
   const step: Step = { id: 'check', plugin, params: plugin.Params.parse(params), deadlineMs: 60_000 };
@@ -33,7 +43,7 @@ export function checkRun(plugin: Check, params: Record<string, unknown>, window:
     evidence,
     async at(moment, deadlineMs = 20_000) {
       const checked = new Map([[step.id, new Map([...evidence].map(([at, is]) => [at, { evidence: is }]))]]);
-      const state = { window: windowOf(window), checked } as any;
+      const state = { window: windowOf(options.window ?? {}), checked } as any;
       const result = await runCheck(acting, step, moment, state, Date.now() + deadlineMs);
       evidence.set(moment, JSON.parse(JSON.stringify(result.evidence)));
       return result;

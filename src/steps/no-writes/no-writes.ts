@@ -6,7 +6,7 @@ import { duration } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 
 /** How long nothing must be seen; the default is what the slowest backend needs to see everything. */
-export const For = duration().default(11_000);
+export const For = duration().prefault('11s');
 
 export const MOMENTS: readonly Moment[] = ['open', 'now', 'reopen'];
 
@@ -141,7 +141,7 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
   let allowed = new Ledger();
   // What is there at the end is worth a note; what came and went is none.
   let notes: readonly string[] = [];
-  const doubts = new Set<string>();
+  const doubts = new Map<string, string>();
   const quiet = await context.poll(
     pace(lastAt - began),
     async () => {
@@ -151,8 +151,10 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
       last = now;
       lastAt = context.now();
       notes = difference.notes;
-      for (const doubt of difference.doubts)
-        doubts.add(`${doubt} (${clock(lastAt, lastAt)}); watched afresh from there`);
+      for (const doubt of difference.doubts) {
+        if (doubts.size < MAX_LINES && !doubts.has(doubt))
+          doubts.set(doubt, `${doubt} (${clock(lastAt, lastAt)}); watched afresh from there`);
+      }
       const { bad, good } = sort([...difference.writes, ...difference.pending], watched.allow);
       if (bad.length > 0 || difference.doubts.length > 0) {
         found.add(bad, lastAt);
@@ -170,7 +172,7 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
   );
   looks.throwLast();
 
-  const findings = [...found.lines(unit), ...doubts, ...notes].slice(0, MAX_LINES);
+  const findings = [...found.lines(unit), ...doubts.values(), ...notes].slice(0, MAX_LINES);
   const evidence: Evidence = { at: iso(lastAt), seen: sight.trim(last), found: found.lines(unit).slice(0, MAX_LINES) };
   const waited = Math.min(lastAt - quietSince, forMs);
   if (quiet) {
@@ -188,9 +190,11 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
     const summary = `${found.short()}: ${waited < 1000 ? 'still written to' : `quiet for ${span(waited)} of ${span(forMs)} only`} at the deadline${allowed.except()}`;
     return { outcome: 'fail', summary, findings, evidence };
   }
+  const [doubt] = doubts.keys();
+  const because = doubt === undefined ? '' : `; ${doubt}`;
   return {
     outcome: 'inconclusive',
-    summary: `0 ${unit}, but the deadline left only ${span(waited)} of ${span(forMs)}${allowed.except()}`,
+    summary: `0 ${unit}, but the deadline left only ${span(waited)} of ${span(forMs)}${allowed.except()}${because}`,
     findings,
     evidence,
   };

@@ -11,6 +11,7 @@ import {
   type Evidence,
   For,
   fits,
+  grouped,
   MAX_NAMED,
   MOMENTS,
   noWrites,
@@ -286,7 +287,7 @@ function compare(from: Seen, to: Seen): Difference {
     const same = more === 0 && rest.tables === from.rest.tables && rest.files === from.rest.files;
     if (!same)
       writes.push({
-        what: `one of ${from.rest.tables} more tables`,
+        what: `one of ${grouped(from.rest.tables)} more tables`,
         names: [],
         count: Math.max(more, 1),
         how: 'written to, created, dropped or truncated',

@@ -9,6 +9,7 @@ import {
   type Difference,
   type Evidence,
   For,
+  grouped,
   MAX_NAMED,
   MOMENTS,
   noWrites,
@@ -139,7 +140,7 @@ function compare(from: Seen, to: Seen): Difference {
     const rest = restOf(inRest, to);
     if (rest.digest !== from.rest.digest) {
       writes.push({
-        what: `one of ${from.rest.tables} more tables`,
+        what: `one of ${grouped(from.rest.tables)} more tables`,
         names: [],
         count: 1,
         how: 'content changed, or a table created',
