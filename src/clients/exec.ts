@@ -209,7 +209,12 @@ function find(
     : (path ?? '/usr/bin:/bin').split(delimiter).map((folder) => join(folder === '' ? '.' : folder, command));
   let denied: string | undefined;
   for (const place of places) {
-    if (!statSync(place, { throwIfNoEntry: false })?.isFile()) continue;
+    try {
+      // a folder on PATH that this user may not enter holds nothing for him
+      if (!statSync(place, { throwIfNoEntry: false })?.isFile()) continue;
+    } catch {
+      continue;
+    }
     try {
       accessSync(place, constants.X_OK);
       return place;

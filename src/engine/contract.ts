@@ -169,6 +169,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   inFlight?(io: Reader, params: P, phase: Phase): Promise<string[]>;
   /** pure: what a person wants to know ("7 to suspend", "1 kept (heartbeat.sh)", an incident's address) */
   notes?(context: NoteContext<P, S>): string[];
+  /** pure, once a step is done: what somebody should look at afterwards (a line that was edited meanwhile); counted as such */
+  look?(context: NoteContext<P, S>): string[];
   /** would the server let us? Each missing right in words; [] = all there */
   allowed?(io: Reader, params: P, changes: readonly Change<S>[]): Promise<string[]>;
 }

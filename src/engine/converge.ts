@@ -226,12 +226,14 @@ async function takeStep(acting: Acting, step: Step, phase: Phase): Promise<StepF
   const done: Change<any>[] = [];
   acting.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
   let text: string[];
-  let look = false;
+  let drifted = false;
+  let looks: string[] = [];
   try {
     if (step.plugin.kind === 'resource') {
       const end = await takeResource(acting, step, phase, began, done);
       text = end.notes;
-      look = end.look;
+      drifted = end.drifted;
+      looks = end.looks;
     } else if (step.plugin.kind === 'action') text = await takeAction(acting, step, phase, began);
     else {
       const checked = await takeCheck(acting, step, 'open', began + step.deadlineMs);
@@ -252,12 +254,22 @@ async function takeStep(acting: Acting, step: Step, phase: Phase): Promise<StepF
     return failure;
   }
   const ms = acting.now() - began;
-  await acting.record([{ type: 'settled', step: step.id, phase, ms, changes: done.length, notes: text }]);
+  await acting.record([
+    {
+      type: 'settled',
+      step: step.id,
+      phase,
+      ms,
+      changes: done.length,
+      notes: text,
+      ...(looks.length > 0 ? { looks } : {}),
+    },
+  ]);
   acting.emit({
     type: 'step-ended',
     step: step.id,
     label: step.plugin.name,
-    result: look ? 'look' : 'ok',
+    result: drifted || looks.length > 0 ? 'look' : 'ok',
     text: text.join(' · '),
     ms,
   });
@@ -336,7 +348,7 @@ async function takeResource(
   phase: Phase,
   began: number,
   done: Change<any>[],
-): Promise<{ notes: string[]; look: boolean }> {
+): Promise<{ notes: string[]; looks: string[]; drifted: boolean }> {
   const resource = step.plugin as Resource;
   const { state } = acting;
   const closing = isClosing(phase);
@@ -444,22 +456,26 @@ async function takeResource(
     }
   }
   if (!closing && resource.inFlight) await waitInFlight(acting, step, phase, deadline);
-  const notes = resource.notes?.({
+  const context = {
     params: step.params,
     phase,
     window: state.window,
     seen,
     changes: done,
     owned: closing ? before : ownedView(ofStep(state, step.id)),
-    when: 'done',
-  }) ?? [closing ? `${done.length} as before` : done.length === 0 ? 'in sync' : `${done.length} changed`];
+    when: 'done' as const,
+  };
+  const notes = resource.notes?.(context) ?? [
+    closing ? `${done.length} as before` : done.length === 0 ? 'in sync' : `${done.length} changed`,
+  ];
   for (const drift of drifted)
     notes.push(
       drift.gone
         ? `${drift.id} is gone already: somebody else removed it`
         : `${drift.id} was changed by somebody else${drift.released ? ', left as it is' : ''}`,
     );
-  return { notes, look: drifted.length > 0 };
+  const looks = resource.look?.(context) ?? [];
+  return { notes: [...notes, ...looks], looks, drifted: drifted.length > 0 };
 }
 
 function ownedView(mine: ReadonlyMap<string, Owned>): Map<string, { before: StateJson; after: StateJson }> {

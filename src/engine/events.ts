@@ -62,7 +62,7 @@ export type JournalEvent =
     }
   | { type: 'soak'; until: string }
   /** a step came to its end in this phase: its duration feeds the estimate of the way back, its notes the report */
-  | { type: 'settled'; step: string; phase: Phase; ms: number; changes: number; notes: string[] }
+  | { type: 'settled'; step: string; phase: Phase; ms: number; changes: number; notes: string[]; looks?: string[] }
   | {
       type: 'failed';
       step: string;

@@ -40,6 +40,8 @@ export interface WindowState {
   failures: Map<string, Of<'failed'>>;
   drifts: (Of<'drift'> & { at: string })[];
   left: (Of<'left'> & { at: string })[];
+  /** what somebody should look at that is no drift, once each */
+  looks: { step: string; text: string }[];
   checked: Map<string, Map<Moment, Checked>>;
   actions: Map<string, { state: 'began' | 'done' | 'failed'; seq: number; at: string; summary: string[] }>;
   spawned: Map<string, Of<'spawned'> & { at: string; token: number }>;
@@ -93,6 +95,7 @@ export function fold(
     failures: new Map(),
     drifts: [],
     left: [],
+    looks: [],
     checked: new Map(),
     actions: new Map(),
     spawned: new Map(),
@@ -218,6 +221,10 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'settled':
       state.failures.delete(event.step);
+      for (const text of event.looks ?? []) {
+        if (!state.looks.some((one) => one.step === event.step && one.text === text))
+          state.looks.push({ step: event.step, text });
+      }
       return;
     case 'failed':
       state.failures.set(event.step, event);

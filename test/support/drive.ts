@@ -76,16 +76,16 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
           const owned = isClosing(phase)
             ? ownedBefore
             : new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
-          driver.notes =
-            resource.notes?.({
-              params: step.params,
-              phase,
-              window: driver.window,
-              seen,
-              changes: done,
-              owned,
-              when: 'done',
-            }) ?? [];
+          const told = {
+            params: step.params,
+            phase,
+            window: driver.window,
+            seen,
+            changes: done,
+            owned,
+            when: 'done' as const,
+          };
+          driver.notes = [...(resource.notes?.(told) ?? []), ...(resource.look?.(told) ?? [])];
           return writes;
         }
         const size = Math.min(resource.batch ?? 1, decision.changes.length);

@@ -270,13 +270,16 @@ function nextOf(failures: readonly StepFailure[]): string[] {
   return failures.flatMap((failure) => (failure.next ? [failure.next] : []));
 }
 export function driftLines(state: WindowState): string[] {
-  return state.drifts.map(
-    (drift) =>
-      `${drift.step} ${drift.id}  ${drift.gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
-  );
+  return [
+    ...state.drifts.map(
+      (drift) =>
+        `${drift.step} ${drift.id}  ${drift.gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
+    ),
+    ...state.looks.map((look) => `${look.step}  ${look.text}`),
+  ];
 }
 export function lookCount(state: WindowState): number {
-  return state.drifts.length;
+  return state.drifts.length + state.looks.length;
 }
 
 export async function liveWindow(

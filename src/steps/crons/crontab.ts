@@ -166,15 +166,20 @@ export const crontab = defineResource<Params, State>({
           ? `${resume.length} as before`
           : `${resume.length} ${when === 'plan' ? 'to run again' : resume.length === 1 ? 'runs again' : 'run again'}`,
       );
-      for (const { id, from } of resume) {
-        const left = owned.get(id)?.after;
-        if (left && from && left.digest !== from.digest)
-          notes.push(`${nameInId(id)}: edited by somebody during the window; our mark removed, the edit kept`);
-      }
     }
     if (of((_id, state) => state.unended === true).length > 0)
       notes.push('the file ends without a newline and is left so: some crons ignore such a file');
     return notes;
+  },
+
+  look({ changes, owned }) {
+    const edited = changes.filter(({ id, from, to }) => {
+      const left = owned.get(id)?.after;
+      return to?.active === true && left && from && left.digest !== from.digest;
+    });
+    return edited.map(
+      ({ id }) => `${nameInId(id)}: edited by somebody during the window; our mark removed, the edit kept`,
+    );
   },
 
   async allowed(io, { file }) {
