@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline';
 import { MaintError } from '../errors/catalogue.ts';
 
-export interface Prompt {
+interface Prompt {
   input: NodeJS.ReadableStream;
   output: NodeJS.WritableStream;
 }

@@ -1,7 +1,7 @@
 // How to speak: a list that moves on a terminal, plain lines elsewhere, JSON where it was asked for.
 export type Mode = 'terminal' | 'plain' | 'json';
 
-export interface Speaking {
+interface Speaking {
   isTTY?: boolean | undefined;
 }
 type Env = Readonly<Record<string, string | undefined>>;

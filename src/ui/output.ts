@@ -14,7 +14,7 @@ function ignoreGone(error: NodeJS.ErrnoException): void {
   if (!isGone(error)) throw error;
 }
 
-export function isGone(error: unknown): boolean {
+function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'EPIPE' || code === 'EIO' || code === 'ERR_STREAM_DESTROYED' || code === 'ECONNRESET';
 }

@@ -69,7 +69,9 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
       : []),
     [
       count(plan.changes, 'change'),
-      `all reversible${leaves.size > 0 ? ` (leaves behind: ${[...leaves].join(', ')})` : ''}`,
+      ...(plan.changes > 0
+        ? [`all reversible${leaves.size > 0 ? ` (leaves behind: ${[...leaves].join(', ')})` : ''}`]
+        : []),
       missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`,
       `way back about ${lasting(asking.backMs)}. Nothing changed yet.`,
     ].join(', '),

@@ -10,7 +10,7 @@ import { planLines } from './plan.ts';
 const DETAILS_MAX = 20;
 const COLUMN_MAX = 32;
 
-/** `exit`: with the exit code, for a log; on a terminal nobody needs it. */
+/** `exit`: with the exit code where it is not 0, for a log; on a terminal nobody needs it. */
 export function resultLines(result: VerbResult, more: { exit?: boolean } = {}): string[] {
   const { headline, details, next } = result;
   const lines = result.plan ? planLines(result.plan) : [];
@@ -58,6 +58,7 @@ function detailLines(details: readonly string[], most: number): string[] {
 }
 
 function withExit(lines: readonly string[], exit: number): string[] {
+  if (exit === EXIT.DONE) return [...lines];
   return lines.map((line, at) => (at === lines.length - 1 ? `${line}  exit ${exit}` : line));
 }
 
