@@ -1,12 +1,18 @@
 // The crash sweep of the command line: the process is killed by SIGKILL at every journal append and every outer write of
 // a whole window (before it, and after it but before anything is recorded), and another process ends, aborts or resumes.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CrashWorld } from './worlds.ts';
 
-const BIN = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+/** What is swept is one build, whatever is built meanwhile; and the bundle needs nothing beside itself. */
+const BUILT = mkdtempSync(join(tmpdir(), 'maint-built-'));
+for (const name of ['bin', 'dist', 'package.json'])
+  cpSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(BUILT, name), { recursive: true });
+process.once('exit', () => rmSync(BUILT, { recursive: true, force: true }));
+const BIN = join(BUILT, 'bin', 'run.js');
 export const VERBS = ['resume', 'end', 'abort'] as const;
 export type Verb = (typeof VERBS)[number];
 export type WorldMaker = () => Promise<CrashWorld>;
