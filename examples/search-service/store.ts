@@ -2,18 +2,18 @@
 import { DatabaseSync } from 'node:sqlite';
 import { cosine, DIMENSIONS, embed, normalized, words } from './embed.ts';
 
-export interface Document {
+interface Document {
   id: string;
   title: string;
   body: string;
   updated_at: string;
 }
-export interface Found {
+interface Found {
   id: string;
   title: string;
   snippet: string;
 }
-export interface Near {
+interface Near {
   id: string;
   title: string | null;
   score: number;
