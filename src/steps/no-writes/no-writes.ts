@@ -36,6 +36,8 @@ export interface Difference {
 
 /** How one store is looked at during one check. */
 export interface Sight<S> {
+  /** once, before the first look */
+  prepare?(): Promise<void>;
   look(): Promise<S>;
   /** `base` is the first look, or what was noted when the walls closed; the roles that wrote since then are named */
   compare(from: S, to: S, base: S): Promise<Difference>;
@@ -43,7 +45,7 @@ export interface Sight<S> {
   trim(seen: S): S;
 }
 
-export interface Watched<S> {
+interface Watched<S> {
   /** "rows": what is counted */
   unit: string;
   /** how late a write may become visible, in milliseconds; a shorter watch proves nothing */
@@ -99,10 +101,18 @@ type Context = Parameters<typeof noWrites>[0];
 /** A server that does not answer for a moment loses nothing: what is compared are totals. Only the last look must succeed. */
 function tolerant<S>(sight: Sight<S>) {
   let failure: OuterError | undefined;
+  let prepared = false;
+  let took = 0;
   return {
+    /** how long the last look took, in milliseconds */
+    took: () => took,
     async look(): Promise<S | undefined> {
       try {
+        if (!prepared) await sight.prepare?.();
+        prepared = true;
+        const began = performance.now();
         const seen = await sight.look();
+        took = performance.now() - began;
         failure = undefined;
         return seen;
       } catch (error) {
@@ -121,15 +131,7 @@ type Looks<S> = ReturnType<typeof tolerant<S>>;
 async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>): Promise<CheckResult<Evidence>> {
   const { sight, forMs, lateMs, unit } = watched;
   const stop = context.deadline - LAST_MS;
-  let began = context.now();
-  const base = await context.poll(
-    EVERY_MIN_MS,
-    async () => {
-      began = context.now();
-      return await looks.look();
-    },
-    stop,
-  );
+  const base = await context.poll(EVERY_MIN_MS, looks.look, stop);
   if (base === undefined) {
     looks.throwLast();
     throw new Error('no time is left to look even once');
@@ -143,7 +145,7 @@ async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>):
   let notes: readonly string[] = [];
   const doubts = new Map<string, string>();
   const quiet = await context.poll(
-    pace(lastAt - began),
+    pace(looks.took()),
     async () => {
       const now = await looks.look();
       if (now === undefined) return undefined;
@@ -352,7 +354,7 @@ export function grouped(count: number): string {
 }
 
 /** "02:00:15Z", with its date where that is another one than today's. */
-export function clock(time: string | number, now: number): string {
+function clock(time: string | number, now: number): string {
   const text = iso(time);
   return text.slice(0, 10) === iso(now).slice(0, 10) ? `${text.slice(11, 19)}Z` : `${text.slice(0, 19)}Z`;
 }

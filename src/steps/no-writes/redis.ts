@@ -82,7 +82,7 @@ export const noWritesRedis = defineCheck<Params, Evidence>({
   address: ({ url }) => `redis ${placeOf(url)}`,
   on: MOMENTS,
   async check(io, context) {
-    const sight = await sightOf(io, context.params);
+    const sight = sightOf(io, context.params);
     try {
       return await noWrites(context, {
         unit: 'writes',
@@ -113,18 +113,22 @@ export const noWritesRedis = defineCheck<Params, Evidence>({
   },
 });
 
-async function sightOf(io: Reader, params: Params): Promise<Sight<Seen> & { close(): Promise<void> }> {
+function sightOf(io: Reader, params: Params): Sight<Seen> & { close(): Promise<void> } {
   const { url } = params;
-  const writes = await writeCommands(io, url);
   const exact = [FLAG_KEY, ...params.allow.map(({ key }) => key).filter((key) => !key.includes('*'))].slice(
     0,
     MAX_DIGESTS,
   );
   const heard = new Map<string, Heard>();
-  const stop = await listen(io, url, (key, event) => hear(heard, key, event));
+  let writes: string[] | undefined;
+  let stop: (() => Promise<void>) | undefined;
   let quietBefore = true;
   return {
     close: async () => stop?.(),
+    async prepare() {
+      writes = await writeCommands(io, url);
+      stop = await listen(io, url, (key, event) => hear(heard, key, event));
+    },
     async look() {
       const info = parseInfo(String(await io.redis.read(url, 'INFO', 'all')));
       // One more round trip: what the server told its subscribers before that answer has arrived when this one has.
