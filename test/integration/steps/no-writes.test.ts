@@ -307,6 +307,8 @@ describeWith('postgres', 'no-writes/postgres', () => {
     ]);
     clearInterval(beat);
     clearInterval(noise);
+    const [[reads] = []] = await server.sql('select sum(xact_commit) from pg_stat_database', quiet);
+    expect(Number(reads)).toBeGreaterThan(11 * 2000);
     expect(clean.findings).toEqual([]);
     expect(clean).toMatchObject({ outcome: 'pass' });
     expect(clean.summary).toMatch(/^0 rows in 11s, except heartbeat: \d+ \(allowed\)$/);
