@@ -22,6 +22,7 @@ import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
 import { point } from './points.ts';
 import { endOrder, failurePolicy, isClosing, isHeld, roleOf } from './roles.ts';
 import { actionKey, checkedInPhase, evidenceOf, type Owned, ofStep, type WindowState } from './window.ts';
+import { utc } from './words.ts';
 
 /** What a run gives to converge. */
 export interface Acting {
@@ -165,22 +166,29 @@ async function close(
   const failures: StepFailure[] = [];
   if (phase === 'soaking' && acting.state.walls === 'closed')
     await runChecks(acting, 'reopen', acting.now() + REOPEN_CHECK_MS);
-  const walls = order.filter((step) => roleOf(step) === 'wall');
-  const rest = order.filter((step) => roleOf(step) !== 'wall');
-  for (const step of walls) {
-    const failure = skip.has(step.id) ? skippedAtEnd(acting, step) : await takeStep(acting, step, phase);
+  for (const step of order.filter((one) => roleOf(one) === 'wall' && !skip.has(one.id))) {
+    const failure = await takeStep(acting, step, phase);
     if (failure) failures.push(failure);
   }
   const wallsLeft = acting.steps.some(
     (step) => roleOf(step) === 'wall' && ofStep(acting.state, step.id).size > 0 && !isHeld(step, phase),
   );
-  if (!wallsLeft && acting.state.walls === 'closed') await acting.record([{ type: 'walls', state: 'open' }]);
+  if (!wallsLeft && acting.state.walls === 'closed') {
+    await acting.record([{ type: 'walls', state: 'open' }]);
+    acting.emit({ type: 'said', text: `read-write since ${utc(acting.state.window.reopened ?? acting.now())}` });
+  }
   // A wall that stays closed keeps everything else as it is at the end of a window: there is nothing to soak.
   // An undo goes on: what was stopped must run again even so.
   if (failures.length > 0 && phase === 'soaking') return { failures, stopped: failures[0] };
-  for (const step of rest) {
-    const failure = skip.has(step.id) ? skippedAtEnd(acting, step) : await takeStep(acting, step, phase);
+  for (const step of order.filter((one) => roleOf(one) !== 'wall' && !skip.has(one.id))) {
+    const failure = await takeStep(acting, step, phase);
     if (failure) failures.push(failure);
+  }
+  // Left as it is for now, so the window is not over; asked of the whole list, since a step whose secrets are missing
+  // is in no order.
+  for (const step of acting.steps) {
+    if (skip.has(step.id) && ofStep(acting.state, step.id).size > 0)
+      failures.push(await skippedAtEnd(acting, step, phase));
   }
   if (phase === 'soaking') return { failures };
   // The end must equal the beginning, `leaves` aside: nothing may be forgotten because a step is not in the list any more.
@@ -201,23 +209,13 @@ async function close(
   return { failures };
 }
 
-function skippedAtEnd(acting: Acting, step: Step): StepFailure {
-  acting.emit({
-    type: 'step-ended',
-    step: step.id,
-    label: step.plugin.name,
-    result: 'skipped',
-    text: 'skipped, still as in the window',
-    ms: 0,
-  });
-  return {
-    step: step.id,
-    code: 'E_LEFT_BEHIND',
-    message: 'skipped',
-    ids: [...ofStep(acting.state, step.id).keys()],
-    next: 'maint end',
-    policy: 'continue',
-  };
+async function skippedAtEnd(acting: Acting, step: Step, phase: Phase): Promise<StepFailure> {
+  const text = 'skipped, still as in the window';
+  acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'skipped', text, ms: 0 });
+  const ids = [...ofStep(acting.state, step.id).keys()];
+  const failure: StepFailure = { step: step.id, code: 'E_LEFT_BEHIND', message: text, ids, policy: 'continue' };
+  await recordFailure(acting, failure, phase);
+  return failure;
 }
 
 /** One step to its phase. A failure is journalled and returned; being interrupted or taken over is thrown. */

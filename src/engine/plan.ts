@@ -48,6 +48,15 @@ export interface Looking {
   now(): number;
 }
 
+/** observe() refused: start refuses with its words, and everything else goes on with the rest of the world. */
+class Refused extends Unknown {
+  readonly next: string | undefined;
+  constructor(refusal: Refusal) {
+    super(refusal.message, true);
+    this.next = refusal.next;
+  }
+}
+
 /** How long one look may take: a plan must not hang on something that is down. */
 const LOOK_MS = 10_000;
 
@@ -67,7 +76,8 @@ export async function look(
         const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
         return await (step.plugin as Resource).observe(reader, step.params, window, known);
       } catch (error) {
-        if (looking.signal.aborted || error instanceof Refusal) throw error;
+        if (looking.signal.aborted) throw error;
+        if (error instanceof Refusal) return new Refused(error);
         return new Unknown(error instanceof Error ? error.message : String(error));
       }
     }),
@@ -194,6 +204,7 @@ function planResource(
     entry.verdict = 'cannot tell';
     entry.unknown = [{ id: '*', why: seen.why, refused: seen.refused }];
     entry.notes = [seen.why];
+    if (seen instanceof Refused) entry.refusal = { message: seen.why, next: seen.next };
     return;
   }
   const resource = step.plugin as Resource;

@@ -1,18 +1,10 @@
 // The crash sweep of the command line: the process is killed by SIGKILL at every journal append and every outer write of
 // a whole window (before it, and after it but before anything is recorded), and another process ends, aborts or resumes.
-import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { type Ran, maint as run } from '../support/cli.ts';
 import type { CrashWorld } from './worlds.ts';
 
-/** What is swept is one build, whatever is built meanwhile; and the bundle needs nothing beside itself. */
-const BUILT = mkdtempSync(join(tmpdir(), 'maint-built-'));
-for (const name of ['bin', 'dist', 'package.json'])
-  cpSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(BUILT, name), { recursive: true });
-process.once('exit', () => rmSync(BUILT, { recursive: true, force: true }));
-const BIN = join(BUILT, 'bin', 'run.js');
 export const VERBS = ['resume', 'end', 'abort'] as const;
 export type Verb = (typeof VERBS)[number];
 export type WorldMaker = () => Promise<CrashWorld>;
@@ -33,30 +25,8 @@ export interface Point {
   /** step/kind/n/side */
   name: string;
 }
-export interface Ran {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  output: string;
-}
-
 export function maint(world: CrashWorld, argv: readonly string[], more: Record<string, string> = {}): Promise<Ran> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [BIN, ...argv], {
-      cwd: world.folder,
-      env: {
-        PATH: process.env['PATH'] ?? '',
-        HOME: world.folder,
-        MAINT_STATE: join(world.folder, 'state', 'state.db'),
-        ...world.env,
-        ...more,
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let output = '';
-    child.stdout.on('data', (chunk) => (output += chunk));
-    child.stderr.on('data', (chunk) => (output += chunk));
-    child.on('close', (code, signal) => resolve({ code, signal, output }));
-  });
+  return run(argv, { cwd: world.folder, env: { ...world.env, ...more } });
 }
 
 /** Every point that the window passes, by running it once undisturbed. */

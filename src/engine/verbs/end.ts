@@ -82,6 +82,12 @@ export async function end(
     const state = await current(host, prepared, live.id);
     if (!state) return await nothingToEnd(host, 'end', environment, prepared);
     await run.append(state, [{ type: 'run', state: 'began', verb: 'end', owner: run.lease.owner.name }]);
+    const soakMs = options.soakMs ?? state.opened.soakMs;
+    const way = state.phase === 'open' || state.phase === 'soaking' ? ` · soak ${lasting(soakMs)}, then the rest` : '';
+    host.emit({
+      type: 'said',
+      text: `${environment} · ${state.id} · ${count(stillOurs(state).length, 'change')} to undo${way}`,
+    });
     if (state.phase === 'aborted') return await finish(host, run, prepared, state, 'end', 'aborted', options);
     if (state.phase === 'open' || state.phase === 'announced' || (state.phase === 'soaking' && !state.reached)) {
       const acting = run.acting(state, prepared.steps);

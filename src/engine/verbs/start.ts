@@ -170,7 +170,7 @@ async function opened(
     return {
       ...base,
       exit: EXIT.DONE,
-      headline: `${environment} is read-only since ${utc(state.wallsClosedAt ?? state.window.since)}, until ${utc(state.window.until, { seconds: false })}${wasOpen ? ' (it was already; until did not move)' : ` (${lasting(run.now() - began)} of ${lasting(state.opened.budgetMs)})`}. Begin the end by ${utc(beginBy, { seconds: false })}${look > 0 ? `. ${count(look, 'thing')} to look at` : ''}:`,
+      headline: `${environment} is read-only since ${utc(state.wallsClosedAt ?? state.window.since)}, until ${utc(state.window.until, { seconds: false })}${wasOpen ? ' (it was already; until did not move)' : ` (${Math.round((run.now() - began) / 1000)}s of ${Math.round(state.opened.budgetMs / 1000)}s)`}. Begin the end by ${utc(beginBy, { seconds: false })}${look > 0 ? `. ${count(look, 'thing')} to look at` : ''}:`,
       details: [...result.failures.map((failure) => `${failure.step}  ${failure.message}`), ...driftLines(state)],
       look,
       next: [

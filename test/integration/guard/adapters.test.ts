@@ -7,7 +7,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fastify } from 'fastify';
 import { createGuard, type FlagSink, type Guard, type GuardOptions } from '../../../packages/guard/src/index.ts';
-import { until } from './until.ts';
+import { until } from '../../support/until.ts';
 
 // Express brings no types of its own.
 const express = createRequire(import.meta.url)('express');

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createGuard, fileSource, type Guard } from '../../../packages/guard/src/index.ts';
-import { until } from './until.ts';
+import { until } from '../../support/until.ts';
 
 const ON = JSON.stringify({ version: 1, holders: { 'w-1': {} } });
 const OFF = JSON.stringify({ version: 1, holders: {} });

@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { until } from './until.ts';
+import { until } from '../../support/until.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 const blocks = [...readFileSync(join(root, 'packages/guard/README.md'), 'utf8').matchAll(/```js\n(.*?)```/gs)].map(

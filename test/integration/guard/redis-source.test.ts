@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { createGuard, type Guard, type RedisClient, redisSource } from '../../../packages/guard/src/index.ts';
-import { until } from './until.ts';
+import { until } from '../../support/until.ts';
 
 const ON = JSON.stringify({ version: 1, holders: { 'w-1': {} } });
 const OFF = JSON.stringify({ version: 1, holders: {} });
