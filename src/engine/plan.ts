@@ -23,7 +23,7 @@ export interface PlannedStep {
   address: string;
   role: string;
   kind: 'resource' | 'action' | 'check';
-  verdict: 'change' | 'in sync' | 'runs' | 'cannot tell' | 'skipped';
+  verdict: 'change' | 'in sync' | 'runs' | 'cannot tell' | 'later' | 'skipped';
   changes: PlannedChange[];
   notes: string[];
   unknown: { id: string; why: string; refused: boolean }[];
@@ -171,7 +171,11 @@ export async function plan(
         }[phase] as string[];
         if (step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
       } else if (step.plugin.kind === 'check') {
-        if (!step.plugin.on.includes('open')) continue;
+        if (!step.plugin.on.includes('open')) {
+          entry.verdict = 'later';
+          entry.notes = [step.plugin.on.includes('soaking') ? 'during the soak' : 'at the end'];
+          continue;
+        }
         entry.verdict = 'cannot tell';
         entry.notes = [`cannot tell before ${firstWall ?? 'the window is open'}`];
       } else planResource(entry, step, phase, at, owned, world);

@@ -63,7 +63,7 @@ export function stepsMarkdown(plugins: readonly PluginInfo[]): string[] {
       '',
       `## ${one.name}`,
       '',
-      `${one.summary[0]!.toUpperCase()}${one.summary.slice(1)}. A ${one.kind}, role ${one.role}, ${one.when}.${one.leaves ? ` Leaves behind: ${one.leaves}.` : ''} Its step is called \`${one.id}\` unless it has an \`id\`.`,
+      `${one.summary[0]!.toUpperCase()}${one.summary.slice(1)}. ${one.kind === 'action' ? 'An' : 'A'} ${one.kind}, role ${one.role}, ${one.when}.${one.leaves ? ` Leaves behind: ${one.leaves}.` : ''} Its step is called \`${one.id}\` unless it has an \`id\`.`,
       '',
       '```yaml',
       one.example,

@@ -1,0 +1,299 @@
+// The commands as a process: what they print, and with which exit code they end. One world, in one folder.
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { z } from 'zod';
+import { EXIT_MEANS } from '../../src/errors/exit-codes.ts';
+import { WorldFile } from '../../src/runbook/world.ts';
+import * as shapes from '../support/json-shapes.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/dev.js', import.meta.url));
+const FLAGS = ['--disable-warning=ExperimentalWarning'];
+const SECRET = 'hunter2-s3cret';
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+
+interface Done {
+  exit: number;
+  out: string;
+  err: string;
+}
+function maint(words: readonly string[], env: Record<string, string> = {}, cwd = folder): Promise<Done> {
+  // NODE_ENV=test makes oclif warn of what only its own developers need to know.
+  const { NODE_OPTIONS: _, MAINT_RUNBOOK: __, NODE_ENV: ___, ...rest } = process.env;
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [...FLAGS, BIN, ...words],
+      { cwd, env: { ...rest, MAINT_STATE: at('state.db'), CONTACT: '#ops', ...env } },
+      (error, out, err) => resolve({ exit: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+}
+async function json<T extends z.ZodType>(shape: T, words: readonly string[], env = {}): Promise<z.infer<T> & Done> {
+  const done = await maint([...words, '--json'], env);
+  expect(done.err).toBe('');
+  const value = JSON.parse(done.out);
+  expect(shape.safeParse(value)).toMatchObject({ success: true, data: value });
+  return { ...value, ...done };
+}
+
+const RUNBOOK = `version: 1
+environment: prod
+contact: "\${CONTACT}"
+soak: 1s
+steps:
+  - { uses: flag/file, with: { path: ../flag.json } }
+  - { uses: crons/crontab, with: { file: ../crontab, keep: [heartbeat.sh] } }
+  - { uses: no-writes/sqlite, with: { path: ../app.db, for: 1s } }
+`;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'maint-commands-'));
+  mkdirSync(at('runbooks'));
+  mkdirSync(at('bad'));
+  mkdirSync(at('other'));
+  writeFileSync(at('runbooks/prod.yaml'), RUNBOOK);
+  writeFileSync(
+    at('other/secret.yaml'),
+    `${RUNBOOK}  - { uses: flag/redis, id: redis, with: { url: "redis://:\${REDIS_PASSWORD}@cache.invalid:6379" } }\n`,
+  );
+  writeFileSync(at('crontab'), '*/5 * * * * /usr/local/bin/etl.sh\n* * * * * /usr/local/bin/heartbeat.sh\n');
+  const database = new DatabaseSync(at('app.db'));
+  database.exec('create table documents (id integer primary key, text text)');
+  database.close();
+  writeFileSync(at('bad/keys.yaml'), RUNBOOK.replace('steps:', 'stpes:'));
+  writeFileSync(at('bad/empty.yaml'), '');
+  writeFileSync(at('bad/binary.yaml'), new Uint8Array([0, 1, 2, 255, 254]));
+  writeFileSync(at('bad/world.json'), '{"version":1,\n"steps":');
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function noTrace({ out, err }: Done): void {
+  expect(`${out}${err}`).not.toMatch(/\n\s+at |node:internal|E_BUG/);
+}
+
+describe('the command line', () => {
+  test.concurrent.each<[string[], number, RegExp]>([
+    [['strat'], 64, /no command "strat"[\s\S]*Next: maint start/],
+    [['runbook', 'chekc'], 64, /no command "runbook chekc"[\s\S]*Next: maint runbook check/],
+    [['start', '--widnow', '30m'], 64, /no --widnow \(did you mean --window\?\)/],
+    [['start'], 64, /window/],
+    [['start', '--window', '0'], 64, /--window 0 is no duration/],
+    [['rehearse', '--format', 'xml'], 64, /text, json, junit, github/],
+    [['steps', 'flag/fiel'], 64, /"flag\/fiel"[\s\S]*maint steps flag\/file/],
+    [['completion', 'tcsh'], 64, /bash, zsh, fish/],
+    [['completion'], 64, /shell/],
+    [['report', 'w-nope'], 66, /No window is called w-nope|E_NO_WINDOW/],
+    [['verify'], 66, /E_NO_WINDOW/],
+    [['observe', '--output', 'no/such/folder/world.json'], 64, /its folder is not there/],
+    [['runbook', 'check', 'nope.yaml'], 64, /"nope.yaml" is not there/],
+    [['runbook', 'check', 'bad'], 64, /"bad" is a folder/],
+    [['runbook', 'check', 'bad/keys.yaml'], 65, /stpes[\s\S]*did you mean steps/],
+    [['runbook', 'check', 'bad/empty.yaml'], 65, /empty/],
+    [['runbook', 'show', 'bad/binary.yaml'], 65, /bad\/binary\.yaml:1/],
+    [['runbook', 'check', 'other/secret.yaml', '--secrets'], 66, /REDIS_PASSWORD/],
+    [['rehearse', '--runbook', 'other/secret.yaml'], 66, /E_SECRETS_MISSING[\s\S]*REDIS_PASSWORD/],
+    [['rehearse', '--world', 'nope.json'], 64, /"nope.json" is not there/],
+    [['rehearse', '--world', 'bad/world.json'], 65, /bad\/world\.json:2:\d+ .*no JSON/],
+    [['rehearse', '--env', 'prdo'], 64, /prdo/],
+  ])('%j: %d', async (words, exit, text) => {
+    const done = await maint(words);
+    expect(done).toMatchObject({ exit, out: '' });
+    expect(done.err).toMatch(text);
+    noTrace(done);
+  });
+
+  test.concurrent.each<[string[], number]>([
+    [['strat'], 64],
+    [['start', '--widnow', '30m'], 64],
+    [['runbook', 'check', 'bad/keys.yaml'], 65],
+    [['rehearse', '--world', 'bad/world.json'], 65],
+    [['verify'], 66],
+  ])('%j --json: %d as JSON', async (words, exit) => {
+    expect(await json(shapes.ErrorShape, words)).toMatchObject({ ok: false, exit });
+  });
+
+  test('help ends with every exit code', async () => {
+    for (const words of [['--help'], ['help']]) {
+      const { exit, out } = await maint(words);
+      expect(exit).toBe(0);
+      for (const [code, means] of Object.entries(EXIT_MEANS)) expect(out).toContain(`${code.padStart(5)}  ${means}`);
+    }
+    expect((await maint(['help', 'rehearse'])).out).toContain('--world');
+  });
+
+  test('a reader that has seen enough is no failure', async () => {
+    const child = spawn(
+      'bash',
+      ['-c', `"$0" "$@" | head -n 1; exit \${PIPESTATUS[0]}`, process.execPath, ...FLAGS, BIN, 'runbook', 'schema'],
+      {
+        cwd: folder,
+      },
+    );
+    let text = '';
+    child.stdout.on('data', (chunk) => (text += chunk));
+    child.stderr.on('data', (chunk) => (text += chunk));
+    const exit = await new Promise((resolve) => child.on('close', resolve));
+    expect([exit, text]).toEqual([0, '{\n']);
+  });
+});
+
+describe('looking', () => {
+  test('runbook check needs no secrets, --secrets does', async () => {
+    const checked = await json(shapes.CheckShape, ['runbook', 'check', 'other/secret.yaml']);
+    expect(checked.variablesSet).toBeNull();
+    const set = await maint(['runbook', 'check', 'other/secret.yaml', '--secrets'], { REDIS_PASSWORD: SECRET });
+    expect(set.out).toMatch(/secret\.yaml: 0 problems .*2 of 2 variables set/);
+  });
+
+  test('runbook show tells both orders', async () => {
+    const shown = await json(shapes.ShowShape, ['runbook', 'show']);
+    expect(shown.start.map((step) => step.id)).toEqual(['flag', 'crons', 'no-writes']);
+    expect(shown.end.map((step) => step.id)).toEqual(['no-writes', 'flag', 'crons']);
+    expect((await maint(['runbook', 'show'])).out).toMatch(/start\n[\s\S]*flag\/file +wall[\s\S]*end\n/);
+  });
+
+  test('runbook schema is the committed one', async () => {
+    const committed = JSON.parse(readFileSync(new URL('../../runbooks/runbook.schema.json', import.meta.url), 'utf8'));
+    const { $comment: _, ...schema } = committed;
+    expect(JSON.parse((await maint(['runbook', 'schema'])).out)).toEqual(schema);
+    expect(JSON.parse((await maint(['runbook', 'schema', '--surfaces', '--json'])).out).title).toContain('surfaces');
+  });
+
+  test('steps lists every plugin, and a family', async () => {
+    const all = await json(shapes.StepsShape, ['steps']);
+    expect(all.plugins.length).toBeGreaterThan(5);
+    expect((await json(shapes.StepsShape, ['steps', 'flag'])).plugins.map((one) => one.name)).toEqual([
+      'flag/file',
+      'flag/redis',
+    ]);
+    expect((await maint(['steps', 'flag/redis'])).out).toMatch(/url: "\$\{REDIS_URL\}"/);
+  });
+
+  test('a rehearsal writes nothing, not even the state', async () => {
+    const before = readdirSync(folder).sort();
+    const live = await json(shapes.RehearseShape, ['rehearse']);
+    expect(live).toMatchObject({ exit: 0, rights: 'ok', asBefore: { of: 3, are: 3 }, world: { live: true } });
+    const { out, exit } = await maint(['rehearse']);
+    expect(exit).toBe(0);
+    expect(out).toMatch(/^start {2}flag 1 would change · crons 1 would change, 1 in sync · no-writes cannot tell/m);
+    expect(out).toMatch(/^end {4}3 of 3 as before$/m);
+    expect(out).toMatch(/0 problems, nothing written\. Looked at the live world\.\n$/);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+
+  test('a window that is too short is a problem', async () => {
+    const { exit, out } = await maint(['rehearse', '--window', '1s']);
+    expect(exit).toBe(66);
+    expect(out).toMatch(/too short[\s\S]*1 problem, nothing written/);
+  });
+
+  test('a recorded world needs no credentials, in every format', async () => {
+    const env = { REDIS_PASSWORD: SECRET };
+    const recorded = await json(shapes.ObservedShape, ['observe', '-r', 'other/secret.yaml', '-o', 'w.json'], env);
+    expect(recorded).toMatchObject({ steps: 3, unseen: [{ step: 'redis' }] });
+    const file = readFileSync(at('w.json'), 'utf8');
+    expect(WorldFile.parse(JSON.parse(file)).environment).toBe('prod');
+    expect(file).not.toContain(SECRET);
+    expect(WorldFile.parse(JSON.parse((await maint(['observe'])).out)).steps).toHaveProperty('crons');
+
+    const words = ['rehearse', '-r', 'other/secret.yaml', '--world', 'w.json'];
+    const told = await json(shapes.RehearseShape, words);
+    expect(told).toMatchObject({ exit: 0, rights: 'not asked', variables: { named: 2, missing: ['REDIS_PASSWORD'] } });
+    const text = await maint(words);
+    expect(text.out).toMatch(/secrets 1 of 2 set \(not REDIS_PASSWORD\) · permissions not asked \(recorded world\)/);
+    const junit = (await maint([...words, '--format', 'junit'])).out;
+    expect(junit).toMatch(/^<\?xml[\s\S]*<testcase classname="rehearse.prod" name="flag"[\s\S]*<\/testsuites>\n$/);
+    expect(junit).toContain('failures="0"');
+    expect((await maint([...words, '--format', 'github'])).out).toMatch(/^::notice title=maint rehearse::0 problems/m);
+    const problem = await maint([...words, '--format', 'github', '--window', '1s']);
+    expect([problem.exit, problem.out]).toEqual([
+      66,
+      expect.stringMatching(/^::error file=other\/secret\.yaml,line=1,/m),
+    ]);
+  });
+});
+
+test('a window from its start to its report', async () => {
+  const start = ['start', '--window', '30m', '--reason', 'reindex', '--yes'];
+  expect((await json(shapes.StatusShape, ['status'])).label).toBe('none');
+  expect((await json(shapes.VerbShape, [...start, '--dry-run'])).plan).toBeDefined();
+  expect(existsSync(at('state.db'))).toBe(false);
+  expect(await json(shapes.VerbShape, start)).toMatchObject({ exit: 0, phase: 'open' });
+  const [status, verified, rehearsed] = await Promise.all([
+    json(shapes.StatusShape, ['status']),
+    json(shapes.VerbShape, ['verify']),
+    maint(['rehearse']),
+  ]);
+  expect(status).toMatchObject({ exit: 69, label: 'open' });
+  expect(verified.verified!.map((one) => one.outcome)).toEqual(['in sync', 'in sync', 'pass']);
+  expect(rehearsed.out).toMatch(/is open: the world is seen as that window holds it/);
+  expect(await json(shapes.VerbShape, ['extend', '--by', '5m'])).toMatchObject({ exit: 0 });
+
+  const database = new DatabaseSync(at('app.db'));
+  database.exec("insert into documents (text) values ('late')");
+  database.close();
+  const found = await maint(['verify']);
+  expect(found.exit).toBe(68);
+  expect(found.out).toMatch(/✔ flag [\s\S]*✘ no-writes .*documents/);
+
+  expect(await json(shapes.VerbShape, ['end', '--soak', '1s'])).toMatchObject({ exit: 0, phase: 'closed' });
+  const report = await json(shapes.ReportShape, ['report']);
+  expect(report).toMatchObject({ outcome: 'closed', readOnly: { measured: false } });
+  expect(report.changes).toHaveLength(5);
+  const text = (await maint(['report', report.window])).out;
+  expect(text).toMatch(/^# Read-only window w-/);
+  const unknown = await maint(['report', 'w-nope']);
+  expect([unknown.exit, unknown.err]).toEqual([66, expect.stringContaining(report.window)]);
+  expect(await json(shapes.VerbShape, ['abort'])).toMatchObject({ exit: 0 });
+}, 60_000);
+
+describe('completion', () => {
+  test.each(['zsh', 'fish'])('%s has a script', async (shell) => {
+    const { script } = await json(shapes.CompletionShape, ['completion', shell]);
+    expect(script).toMatch(/rehearse/);
+  });
+
+  test('a real bash completes commands, flags, values and files', async () => {
+    const { out } = await maint(['completion', 'bash']);
+    writeFileSync(at('completion.bash'), out);
+    const cases: [string[], string[]][] = [
+      [
+        ['maint', 'sta'],
+        ['start', 'status'],
+      ],
+      [
+        ['maint', 'runbook', ''],
+        ['check', 'schema', 'show'],
+      ],
+      [['maint', 'rehearse', '--form'], ['--format']],
+      [
+        ['maint', 'rehearse', '--format', 'j'],
+        ['json', 'junit'],
+      ],
+      [['maint', 'steps', 'flag/f'], ['flag/file']],
+      [['maint', 'runbook', 'check', 'other/s'], ['other/secret.yaml']],
+      [['maint', 'start', '--runbook', 'runb'], ['runbooks']],
+      [['maint', 'start', '--yes', '--wi'], ['--window']],
+      [
+        ['maint', 'completion', ''],
+        ['bash', 'zsh', 'fish'],
+      ],
+    ];
+    for (const [words, expected] of cases) {
+      const script = `set -eu; source completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _maint; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const found = await new Promise<string>((resolve, reject) =>
+        execFile('bash', ['-c', script, 'bash', ...words], { cwd: folder }, (error, stdout) =>
+          error ? reject(error) : resolve(stdout),
+        ),
+      );
+      expect([words.join(' '), found.trim().split('\n').sort()]).toEqual([words.join(' '), [...expected].sort()]);
+    }
+  });
+});

@@ -1,0 +1,332 @@
+// The shapes that docs/json.md documents, one per command. Strict where this project alone decides what is there.
+import { z } from 'zod';
+
+const time = z.iso.datetime();
+const ms = z.number().nonnegative();
+const texts = z.array(z.string());
+const next = z.array(z.strictObject({ command: z.string(), why: z.string().optional() }));
+const state = z.record(z.string(), z.unknown()).nullable();
+
+export const ErrorShape = z.strictObject({
+  ok: z.literal(false),
+  exit: z.number(),
+  code: z.string().regex(/^E_[A-Z_]+$/),
+  headline: z.string().min(1),
+  details: texts,
+  next,
+  problems: z
+    .array(
+      z.strictObject({
+        file: z.string(),
+        line: z.number().positive(),
+        column: z.number().positive(),
+        path: z.string(),
+        code: z.string(),
+        message: z.string(),
+        found: z.string().optional(),
+        allowed: z.string().optional(),
+        nearest: z.string().optional(),
+      }),
+    )
+    .optional(),
+});
+
+const PlanShape = z.strictObject({
+  phases: texts,
+  changes: z.number(),
+  steps: z.array(
+    z.strictObject({
+      id: z.string(),
+      uses: z.string(),
+      address: z.string(),
+      role: z.string(),
+      kind: z.enum(['resource', 'action', 'check']),
+      verdict: z.enum(['change', 'in sync', 'runs', 'cannot tell', 'skipped']),
+      changes: z.array(z.strictObject({ id: z.string(), from: state, to: state })),
+      notes: texts,
+      unknown: z.array(z.strictObject({ id: z.string(), why: z.string(), refused: z.boolean() })),
+      drift: z.array(z.looseObject({ id: z.string() })),
+      missing: texts,
+      refusal: z.looseObject({ message: z.string() }).optional(),
+      skipped: z.string().optional(),
+      group: z.number().optional(),
+    }),
+  ),
+});
+
+const result = {
+  ok: z.boolean(),
+  exit: z.number(),
+  verb: z.string(),
+  environment: z.string(),
+  window: z.string().optional(),
+  code: z.string().optional(),
+  headline: z.string().min(1),
+  details: texts,
+  look: z.number(),
+  next,
+};
+const phase = z.enum(['announced', 'open', 'soaking', 'closed', 'aborted']);
+
+export const VerbShape = z.strictObject({
+  ...result,
+  phase: phase.optional(),
+  reached: z.boolean().optional(),
+  since: time.optional(),
+  until: time.optional(),
+  plan: PlanShape.optional(),
+  verified: z
+    .array(
+      z.strictObject({
+        step: z.string(),
+        uses: z.string(),
+        outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown', 'drift', 'in sync', 'change']),
+        summary: z.string(),
+        findings: texts,
+      }),
+    )
+    .optional(),
+});
+
+export const StatusShape = z.union([
+  z.strictObject({
+    ok: z.literal(true),
+    exit: z.literal(0),
+    environment: z.string().nullable(),
+    window: z.null(),
+    label: z.literal('none'),
+    lines: texts,
+    next,
+  }),
+  z.strictObject({
+    ok: z.boolean(),
+    exit: z.number(),
+    environment: z.string(),
+    window: z.string(),
+    label: z.string(),
+    lines: texts,
+    next,
+    alive: z.boolean(),
+    overdueMs: ms,
+    leftMs: ms,
+    beginEndBy: time,
+    toUndo: z.number(),
+    notes: texts,
+    phase,
+    reached: z.boolean(),
+    since: time,
+    until: time,
+    by: z.string(),
+    reason: z.string(),
+    failures: z.array(z.looseObject({ step: z.string(), message: z.string() })),
+  }),
+]);
+
+export const ObservedShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  verb: z.literal('observe'),
+  output: z.string(),
+  environment: z.string(),
+  recordedAt: time,
+  window: z.string().nullable(),
+  steps: z.number(),
+  resources: z.number(),
+  unseen: z.array(z.strictObject({ step: z.string(), why: z.string() })),
+});
+
+export const RehearseShape = z.strictObject({
+  ...result,
+  problems: z.array(z.strictObject({ step: z.string(), message: z.string() })),
+  steps: z.array(
+    z.strictObject({
+      id: z.string(),
+      uses: z.string(),
+      kind: z.string(),
+      start: z.strictObject({ change: z.number(), inSync: z.number(), unknown: z.number() }),
+      notes: texts,
+      asBefore: z.number(),
+      leaves: z.string().optional(),
+      skipped: z.string().optional(),
+    }),
+  ),
+  asBefore: z.strictObject({ of: z.number(), are: z.number() }),
+  leaves: texts,
+  variables: z.strictObject({ named: z.number(), missing: texts }),
+  rights: z.enum(['ok', 'missing', 'not asked']),
+  time: z.strictObject({ startMs: ms, budgetMs: ms, backMs: ms, soakMs: ms, shortestWindowMs: ms }),
+  world: z.strictObject({ recordedAt: time, ageMs: ms, live: z.boolean() }),
+  notes: texts,
+  plan: PlanShape,
+});
+
+export const ReportShape = z.strictObject({
+  version: z.literal(1),
+  window: z.string(),
+  environment: z.string(),
+  outcome: z.string(),
+  reason: z.string(),
+  ticket: z.string().nullable(),
+  by: z.string(),
+  contact: z.string(),
+  statusPage: z.string().nullable(),
+  rollbackPlan: z.string().nullable(),
+  runbook: z.strictObject({ name: z.string(), path: z.string() }),
+  maint: z.string(),
+  times: z.strictObject({
+    planned: z.strictObject({ since: time, until: time, ms }),
+    actual: z.strictObject({
+      opened: time,
+      wallsClosed: time.nullable(),
+      wallsOpen: time.nullable(),
+      ended: time.nullable(),
+    }),
+    extended: z.array(z.strictObject({ at: time, until: time, by: z.string() })),
+    overrunMs: ms,
+  }),
+  readOnly: z
+    .strictObject({
+      ms,
+      measured: z.boolean(),
+      periods: z.array(z.strictObject({ from: time, to: time.nullable(), ms, fromIs: z.string(), toIs: z.string() })),
+    })
+    .nullable(),
+  budget: z.strictObject({
+    budgetMs: ms,
+    tookMs: ms.nullable(),
+    overMs: ms,
+    steps: z.array(z.strictObject({ step: z.string(), ms })),
+  }),
+  timeline: z.array(
+    z.strictObject({ at: time, what: z.string().min(1), step: z.string().optional(), by: z.string().optional() }),
+  ),
+  changes: z.array(
+    z.strictObject({
+      at: time,
+      step: z.string(),
+      id: z.string(),
+      phase,
+      before: state,
+      after: state,
+      outcome: z.enum(['written', 'not written', 'unknown']),
+    }),
+  ),
+  checks: z.array(
+    z.strictObject({
+      at: time,
+      step: z.string(),
+      moment: z.string(),
+      outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown']),
+      summary: z.string(),
+      findings: texts,
+      evidence: z.unknown(),
+    }),
+  ),
+  actions: z.array(z.strictObject({ at: time, step: z.string(), edge: z.string(), state: z.string(), summary: texts })),
+  drift: z.array(
+    z.strictObject({ at: time, step: z.string(), id: z.string(), ours: state, now: state, gone: z.boolean() }),
+  ),
+  leftovers: z.array(z.strictObject({ step: z.string(), id: z.string(), before: state, why: z.string() })),
+  failures: z.array(
+    z.strictObject({
+      at: time,
+      step: z.string(),
+      phase,
+      code: z.string(),
+      message: z.string(),
+      ids: texts,
+    }),
+  ),
+  runs: z.array(
+    z.strictObject({
+      verb: z.string(),
+      by: z.string(),
+      began: time,
+      ended: time.nullable(),
+      exit: z.number().nullable(),
+    }),
+  ),
+});
+
+export const CheckShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  path: z.string(),
+  name: z.string(),
+  environments: texts,
+  steps: z.array(
+    z.strictObject({ id: z.string(), uses: z.string(), line: z.number(), skipped: z.string().optional() }),
+  ),
+  surfaces: texts,
+  variablesSet: z.number().nullable(),
+  problems: z.tuple([]),
+});
+
+const ShownStep = z.strictObject({
+  id: z.string(),
+  uses: z.string(),
+  summary: z.string(),
+  kind: z.string(),
+  role: z.string(),
+  group: z.number().optional(),
+  deadlineMs: ms,
+  onFailure: z.enum(['undo', 'hold', 'continue']),
+  onBad: z.enum(['hold', 'refreeze', 'continue']).optional(),
+  pacePerMinute: z.number().optional(),
+  when: texts,
+  variables: texts,
+  skipped: z.string().optional(),
+});
+export const ShowShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  name: z.string(),
+  path: z.string(),
+  environment: z.string(),
+  environments: texts,
+  budgetMs: ms,
+  soakMs: ms,
+  onExpiry: z.enum(['hold', 'open']),
+  contact: z.string(),
+  statusPage: z.string().optional(),
+  rollbackPlan: z.string().optional(),
+  surfaces: z.strictObject({ path: z.string(), names: texts }).optional(),
+  start: z.array(ShownStep),
+  end: z.array(ShownStep),
+});
+
+export const StepsShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  plugins: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        id: z.string(),
+        summary: z.string(),
+        kind: z.enum(['resource', 'action', 'check']),
+        role: z.string(),
+        when: z.string(),
+        leaves: z.string().optional(),
+        example: z.string(),
+        params: z.array(
+          z.strictObject({
+            name: z.string(),
+            type: z.string(),
+            required: z.boolean(),
+            default: z.string().optional(),
+            secret: z.boolean(),
+            description: z.string(),
+          }),
+        ),
+      }),
+    )
+    .min(1),
+});
+
+export const CompletionShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  shell: z.enum(['bash', 'zsh', 'fish']),
+  script: z.string().min(1),
+});
