@@ -110,7 +110,7 @@ async function untilRefused(context: Context, prober: Prober, knocked: readonly 
     if (knocked.some(({ seen }) => seen.wrote)) return 'wrote' as const;
     const refused = knocked.filter(isProper).length;
     rounds = refused === knocked.length ? rounds + 1 : 0;
-    context.progress(`${refused} of ${knocked.length} surfaces are refused`);
+    if (rounds === 0) context.progress(`${refused} of ${knocked.length} surfaces are refused`);
     return rounds >= (context.moment === 'now' ? 1 : ROUNDS) ? ('refused' as const) : undefined;
   };
   const end = context.moment === 'now' ? await attempt() : await context.poll(POLL_MS, attempt, context.deadline);
@@ -129,7 +129,8 @@ async function untilAnswered(context: Context, prober: Prober, knocked: readonly
   const attempt = async () => {
     await Promise.all(knocked.filter(open).map((one) => knock(context, prober, one)));
     const left = knocked.filter(open).length;
-    context.progress(`${knocked.length - left} of ${knocked.length} surfaces are answered by the service`);
+    if (left > 0)
+      context.progress(`${knocked.length - left} of ${knocked.length} surfaces are answered by the service`);
     return left === 0 ? true : undefined;
   };
   if (context.moment === 'now') await attempt();
