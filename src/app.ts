@@ -5,7 +5,7 @@ import { hostname, userInfo } from 'node:os';
 import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin } from './engine/contract.ts';
 import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
-import type { Journal, Owner } from './engine/journal.ts';
+import type { Journal, Lease, Owner } from './engine/journal.ts';
 import type { Interrupt, Machine } from './engine/run.ts';
 import type { Rehearsed } from './engine/verbs/rehearse.ts';
 import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
@@ -294,6 +294,12 @@ export class App {
         next: rows[0] ? [`maint report ${rows[0].id}`] : ['maint start --window 30m', 'or another state: --state'],
       },
     );
+  }
+
+  /** The run that acts on the environment; one that died on this machine does not. */
+  async acting(environment: string): Promise<Lease | undefined> {
+    const lease = await (await this.journal(false)).lease(environment);
+    return lease && (await thisMachine()).dead(lease.owner) ? undefined : lease;
   }
 
   async close(): Promise<void> {

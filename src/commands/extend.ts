@@ -26,7 +26,7 @@ export class Extend extends MaintCommand {
     ]);
     const live = await app.live(flags.env);
     if (!live) throw noWindow(flags.env ?? 'this state', 'extend');
-    const until = flags.until === undefined ? undefined : parseUntil(flags.until, Date.parse(live.window.since));
+    const until = flags.until === undefined ? undefined : parseUntil(flags.until, Date.now());
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot extend ${live.id}` });
     this.prepared = prepared;
     await this.finish(

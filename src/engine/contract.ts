@@ -232,6 +232,8 @@ export interface CheckResult<E> {
 export interface Check<P = any, E = any> extends Plugin<P> {
   kind: 'check';
   on: readonly Moment[];
+  /** it watches reads during the soak; without any such check a soak says that nothing did */
+  watches?: boolean;
   /** exactly what the prober may send, decided from the params and the surfaces alone */
   declares?(params: P, window: Window): readonly { method: string; url: string }[];
   /** `prober` is absent in a dry run, and where nothing was declared */

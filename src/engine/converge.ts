@@ -67,6 +67,7 @@ export interface Converged {
 
 /** How long a check may hold up the walls at `reopen`: writes are refused meanwhile. */
 const REOPEN_CHECK_MS = 15_000;
+const CONTINUE_MS = 10_000;
 const BACKOFF_BASE_MS = 250;
 const BACKOFF_CAP_MS = 5_000;
 /** Journal entries per commit: the lease is renewed in between. */
@@ -235,7 +236,8 @@ async function takeStep(acting: Acting, step: Step, phase: Phase): Promise<StepF
     } else if (step.plugin.kind === 'action') text = await takeAction(acting, step, phase, began);
     else {
       const checked = await takeCheck(acting, step, 'open', began + step.deadlineMs);
-      text = checked ? [checked] : ['checked before'];
+      text = [checked.text];
+      drifted = checked.look;
     }
   } catch (error) {
     if (isFatal(acting, error)) throw error;
@@ -353,7 +355,9 @@ async function takeResource(
   const before = new Map(
     [...ofStep(state, step.id)].map(([id, own]) => [id, { before: own.before, after: own.after }]),
   );
-  let deadline = began + step.deadlineMs;
+  // A notice that is down must not hold up a window: at start it is tried for 10 s, and by the next start again.
+  const patience = !closing && failurePolicy(step) === 'continue' ? CONTINUE_MS : Number.POSITIVE_INFINITY;
+  let deadline = began + Math.min(step.deadlineMs, patience);
   const answered = new Set<string>();
   const firstSeen = new Map<string, number>();
   let attempts = 0;
@@ -805,25 +809,28 @@ async function takeAction(acting: Acting, step: Step, phase: Phase, began: numbe
 
 // --- checks ------------------------------------------------------------------------------------------------------
 
-/** One check at one moment. Returns its summary; undefined where it passed already in this phase. Throws where it failed. */
+/** One check at one moment; what passed already in this phase is not asked again. Throws where it failed. */
 export async function takeCheck(
   acting: Acting,
   step: Step,
   moment: Moment,
   deadline: number,
-): Promise<string | undefined> {
-  if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment)) return 'nothing to check now';
+): Promise<{ text: string; look: boolean }> {
+  if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment))
+    return { text: 'nothing to check now', look: false };
   const before = checkedInPhase(acting.state, step.id, moment);
-  if (before && (before.outcome === 'pass' || before.outcome === 'inconclusive') && moment !== 'now') return undefined;
+  if (before?.outcome === 'pass' || before?.outcome === 'inconclusive') {
+    return { text: `checked before: ${before.summary}`, look: before.outcome !== 'pass' };
+  }
   const result = await runCheck(acting, step, moment, acting.state, deadline);
   await acting.record([{ type: 'checked', step: step.id, moment, ...result }]);
-  if (result.outcome === 'fail') throw new StepProblem('E_FAILED', [result.summary, ...result.findings].join(' · '));
-  if (result.outcome === 'unknown') {
-    // Walls that nobody could look at are no walls to rely on.
-    if (moment === 'open') throw new StepProblem('E_FAILED', `cannot tell: ${result.summary}`);
-    return `cannot tell: ${result.summary}`;
-  }
-  return result.outcome === 'pass' ? result.summary : `inconclusive: ${result.summary}`;
+  if (result.outcome === 'pass') return { text: result.summary, look: false };
+  if (result.outcome === 'inconclusive') return { text: `inconclusive: ${result.summary}`, look: true };
+  const text = [result.summary, ...result.findings.filter((finding) => !result.summary.includes(finding))].join(' · ');
+  if (result.outcome === 'fail') throw new StepProblem('E_FAILED', text);
+  // Walls that nobody could look at are no walls to rely on.
+  if (moment === 'open') throw new StepProblem('E_FAILED', `cannot tell: ${text}`);
+  return { text: `cannot tell: ${text}`, look: true };
 }
 
 type CheckActing = Pick<Acting, 'clients' | 'signal' | 'now' | 'wait' | 'emit'>;
@@ -887,13 +894,13 @@ export async function runChecks(
       const began = acting.now();
       acting.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
       try {
-        const text = await takeCheck(acting, step, moment, deadline);
+        const { text, look } = await takeCheck(acting, step, moment, deadline);
         acting.emit({
           type: 'step-ended',
           step: step.id,
           label: step.plugin.name,
-          result: 'ok',
-          text: text ?? 'checked before',
+          result: look ? 'look' : 'ok',
+          text,
           ms: acting.now() - began,
         });
       } catch (error) {

@@ -252,7 +252,9 @@ export function actionKey(step: string, edge: Edge): string {
 export function checkedInPhase(state: WindowState, step: string, moment: Moment): Checked | undefined {
   const checked = state.checked.get(step)?.get(moment);
   if (!checked) return undefined;
-  return moment === 'before' || checked.seq > state.phaseSeq ? checked : undefined;
+  if (moment === 'before') return checked;
+  // a soak that is done afresh is watched afresh
+  return checked.seq > Math.max(state.phaseSeq, moment === 'soaking' ? state.soakSeq : 0) ? checked : undefined;
 }
 
 export function evidenceOf(
@@ -304,17 +306,24 @@ export function label(state: WindowState, alive: boolean, now: number): Label {
   return state.failures.size > 0 ? 'needs a human' : 'interrupted';
 }
 
-/** How the soak of this phase ended, from its checks. */
-export function soakVerdict(state: WindowState): 'none' | 'good' | 'bad' {
+/** How the soak of this phase ended, from its checks; `skip`: in spite of these. */
+export function soakVerdict(state: WindowState, skip: ReadonlySet<string> = new Set()): 'none' | 'good' | 'bad' {
   if (state.phase !== 'soaking' || state.soakUntil === undefined) return 'none';
   let verdict: 'none' | 'good' | 'bad' = 'none';
-  for (const moments of state.checked.values()) {
+  for (const [step, moments] of state.checked) {
     const checked = moments.get('soaking');
-    if (!checked || checked.seq < state.soakSeq) continue;
+    if (!checked || checked.seq < state.soakSeq || skip.has(step)) continue;
     if (checked.outcome === 'fail') return 'bad';
     verdict = 'good';
   }
   return verdict;
+}
+
+/** How many things the last verb could not do. */
+export function failedThings(state: WindowState): number {
+  let sum = 0;
+  for (const failure of state.failures.values()) sum += Math.max(1, failure.ids.length);
+  return sum;
 }
 
 /** Everything that is still ours, one entry each. */

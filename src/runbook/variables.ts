@@ -136,7 +136,9 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
     const values = mapLeaves(step.plugin.Params, step.with, (value, _path, marks) => {
       if (typeof value !== 'string') return value;
       for (const variable of variablesIn(value)) named.add(variable.name);
-      const filled = lookup.fill(value, true, (variable, why) => {
+      const open = lookup.fill(value, false, () => undefined);
+      const told = open !== undefined && (marks.path || (marks.url && isBareAddress(open)));
+      const filled = lookup.fill(value, !told, (variable, why) => {
         complete = false;
         note(variable, why, step);
       });
@@ -164,6 +166,13 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
   if (missing.size > 0 || unusable.length > 0)
     return { ok: false, ...common, missing: [...missing.values()], unusable };
   return { ok: true, ...common, steps, contact: contact!, statusPage, rollbackPlan };
+}
+
+/** Where a service is, and nothing more: no userinfo, no path, no query in which a token could be. A redacted address would hide from people what they have to look at. */
+function isBareAddress(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || url.username !== '' || url.password !== '') return false;
+  return (url.pathname === '' || url.pathname === '/') && url.search === '' && url.hash === '';
 }
 
 function isWall(step: RunbookStep): boolean {

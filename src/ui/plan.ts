@@ -28,10 +28,10 @@ function what(step: PlannedStep): string {
 function sign(step: PlannedStep): string {
   if (step.verdict === 'skipped') return '-';
   if (step.refusal || step.missing.length > 0) return '✘';
-  if (step.verdict === 'cannot tell') return '?';
+  if (step.verdict === 'cannot tell' || step.verdict === 'later') return '?';
   if (step.verdict === 'runs') return '!';
   if (step.verdict === 'in sync') return '=';
-  if (step.changes.every((change) => change.from === null)) return '+';
+  if (step.changes.some((change) => change.from === null)) return '+';
   return step.changes.every((change) => change.to === null) ? '-' : '~';
 }
 

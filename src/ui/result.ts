@@ -90,7 +90,11 @@ export function errorJson(error: MaintError): Record<string, unknown> {
 
 /** Everything that is thrown, as an error of the catalogue. */
 export function asMaintError(error: unknown): MaintError {
-  if (error instanceof MaintError) return error;
+  if (error instanceof MaintError) {
+    // oclif puts its own words around what a flag's parser throws
+    error.message = error.message.replace(/^Parsing --[\w-]+\s+/, '').replace(/\nSee more help with --help$/, '');
+    return error;
+  }
   const thrown = error instanceof Error ? error : new Error(String(error));
   if (thrown.name === 'NewerStore' && 'version' in thrown) {
     return new MaintError('E_NEWER_STATE', `${thrown.message}; this is an older one. Nothing changed.`, {
@@ -99,8 +103,8 @@ export function asMaintError(error: unknown): MaintError {
   }
   const oclif = (thrown as { oclif?: { exit?: number } }).oclif;
   if (oclif)
-    return new MaintError('E_USAGE', thrown.message.replace(/\nSee more help with --help$/, ''), {
-      next: ['maint --help'],
+    return new MaintError('E_USAGE', usageText(thrown.message), {
+      next: [/flag window/.test(thrown.message) ? 'maint start --window 30m' : 'maint --help'],
       cause: error,
     });
   return new MaintError('E_BUG', `${thrown.name}: ${thrown.message}`, {
@@ -111,4 +115,12 @@ export function asMaintError(error: unknown): MaintError {
     next: ['maint status', 'please report this'],
     cause: error,
   });
+}
+
+/** oclif's words for a wrong command line, without its frame. */
+function usageText(message: string): string {
+  return message
+    .replace(/^The following errors? occurred:\s*/, '')
+    .replace(/\nSee more help with --help$/, '')
+    .replace(/\n\s+/g, ' · ');
 }

@@ -49,7 +49,7 @@ async function look(app: App, environment: string | undefined): Promise<StatusVi
       },
     };
   }
-  const lease = await journal.lease(live.window.environment);
+  const lease = await app.acting(live.window.environment);
   const notes: string[] = [];
   let status: Status;
   try {

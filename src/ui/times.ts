@@ -4,14 +4,22 @@ import { MaintError } from '../errors/catalogue.ts';
 const CLOCK = /^([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?Z$/;
 const FULL = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/;
 
-/** "03:30Z": the next such time after `since` (epoch ms); or RFC 3339. Returns RFC 3339 in UTC. */
-export function parseUntil(text: string, since: number): string {
+const SOON_MS = 12 * 3_600_000;
+
+/** "03:30Z": the next such time after `now` (epoch ms), at most 12 hours ahead; or RFC 3339. Returns RFC 3339 in UTC. */
+export function parseUntil(text: string, now: number): string {
   const clock = CLOCK.exec(text);
   if (clock) {
-    const at = new Date(since);
+    const at = new Date(now);
     at.setUTCHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0);
-    if (at.getTime() <= since) at.setUTCDate(at.getUTCDate() + 1);
-    return at.toISOString();
+    if (at.getTime() <= now) at.setUTCDate(at.getUTCDate() + 1);
+    // A time that has just passed is a slip, not tomorrow.
+    if (at.getTime() - now <= SOON_MS) return at.toISOString();
+    throw new MaintError(
+      'E_USAGE',
+      `--until ${text} has passed today; it is ${new Date(now).toISOString().slice(11, 16)}Z now. Nothing changed.`,
+      { next: ['maint extend --by 15m', `tomorrow? maint extend --until ${at.toISOString().slice(0, 16)}Z`] },
+    );
   }
   const full = FULL.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(full)) return new Date(full).toISOString();

@@ -9,7 +9,7 @@ import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts'
 import { fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
-import { driftLines, failureLines, foreignHolders, leftCount, liveWindow, lookCount, refreeze } from './start.ts';
+import { failureLines, foreignHolders, leftCount, liveWindow, lookLines, refreeze } from './start.ts';
 
 export interface EndOptions extends LeaseOptions {
   /** default: as the window was opened with */
@@ -92,7 +92,7 @@ export async function end(
     if (state.phase === 'open' || state.phase === 'announced' || (state.phase === 'soaking' && !state.reached)) {
       const acting = run.acting(state, prepared.steps);
       const result = await converge(acting, 'soaking', { verb: 'end', skip: new Set(options.skip) });
-      if (result.stopped) return await leftBehind(run, state, environment, 'end', result.failures);
+      if (result.stopped) return await leftBehind(host, run, prepared, state, 'end', result.failures);
     }
     if (state.phase === 'soaking') {
       const verdict = await soak(host, run, prepared, state, options);
@@ -135,23 +135,28 @@ async function soak(
   const checks = prepared.steps.filter(
     (step) => !step.skipped && !skip.has(step.id) && step.plugin.kind === 'check' && step.plugin.on.includes('soaking'),
   );
-  if (state.soakUntil === undefined || soakVerdict(state) === 'bad')
+  if (state.soakUntil === undefined || soakVerdict(state, skip) === 'bad')
     await run.append(state, [{ type: 'soak', until: new Date((await host.journal.now()) + soakMs).toISOString() }]);
-  const until = run.now() + Math.max(0, Date.parse(state.soakUntil!) - (await host.journal.now()));
-  const watching = checks.length > 0;
-  if (!watching) host.emit({ type: 'step-began', step: 'soak', label: 'soak' });
+  const left = Math.max(0, Date.parse(state.soakUntil!) - (await host.journal.now()));
+  const until = run.now() + left;
+  if (left > 0 && Math.abs(left - soakMs) > 2000)
+    host.emit({ type: 'said', text: `the soak goes on: ${lasting(left)} left` });
+  const watching = checks.some((step) => step.plugin.kind === 'check' && step.plugin.watches);
   const acting = run.acting(state, prepared.steps);
-  if (!watching) host.emit({ type: 'step-doing', step: 'soak', text: 'nothing watches reads', until });
+  if (!watching && left > 0) {
+    host.emit({ type: 'step-began', step: 'soak', label: 'soak' });
+    host.emit({ type: 'step-doing', step: 'soak', text: 'nothing watches reads', until });
+  }
   const failures = await runChecks(acting, 'soaking', until, (step) => !skip.has(step.id));
   if (failures.length === 0) {
     await run.wait(until);
-    if (!watching)
+    if (!watching && left > 0)
       host.emit({
         type: 'step-ended',
         step: 'soak',
         label: 'soak',
         result: 'ok',
-        text: `${lasting(soakMs)} waited; nothing watched reads (add soak/http)`,
+        text: `${lasting(left)} waited; nothing watched reads (add soak/http)`,
         ms: soakMs,
       });
     return undefined;
@@ -211,20 +216,20 @@ async function finish(
   const { environment } = prepared;
   const skip = new Set(options.skip);
   const result = await converge(run.acting(state, prepared.steps), phase, { verb, skip });
-  if (result.failures.length > 0) return await leftBehind(run, state, environment, verb, result.failures);
+  if (result.failures.length > 0) return await leftBehind(host, run, prepared, state, verb, result.failures);
   await run.append(
     state,
     [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.DONE }],
     'close',
   );
   const others = await othersHolding(host, prepared, state);
-  const look = lookCount(state) + state.left.length;
+  const look = lookLines(state).length + state.left.length;
   const closedAt = state.wallsClosedAt;
   const openAt = state.wallsOpenAt;
   const planned = Date.parse(state.window.plannedUntil) - Date.parse(state.window.since);
   const was =
     closedAt && openAt
-      ? `was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))} (planned ${lasting(planned)})`
+      ? `was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))} (planned ${lasting(planned)}${extendedTo(state)})`
       : 'was never read-only';
   return {
     verb,
@@ -233,7 +238,7 @@ async function finish(
     window: state.id,
     headline: `${environment} ${was}.${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is as it was.'}`,
     details: [
-      ...driftLines(state),
+      ...lookLines(state),
       ...state.left.map((left) => `${left.step} ${left.ids.join(', ')}  left behind: ${left.reason}`),
       ...others,
     ],
@@ -259,23 +264,33 @@ async function othersHolding(host: VerbHost, prepared: Prepared, state: WindowSt
 }
 
 async function leftBehind(
+  host: VerbHost,
   run: Run,
+  prepared: Prepared,
   state: WindowState,
-  environment: string,
   verb: 'end' | 'abort',
   failures: StepFailure[],
 ): Promise<VerbResult> {
+  const { environment } = prepared;
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
-  const open = state.walls === 'open';
+  const others = state.walls === 'open' ? await othersHolding(host, prepared, state) : [];
+  const is =
+    state.walls === 'closed'
+      ? 'STILL READ-ONLY, and'
+      : others.length > 0
+        ? 'read-only for others still, and'
+        : 'read-write, but';
+  const looks = lookLines(state);
   return failed(
     verb,
     'E_LEFT_BEHIND',
     environment,
-    `${environment} is ${open ? 'read-write' : 'STILL READ-ONLY'}, ${open ? 'but' : 'and'} ${count(leftCount(failures), 'thing is', 'things are')} not as before:`,
+    `${environment} is ${is} ${count(leftCount(failures), 'thing is', 'things are')} not as before:`,
     {
       window: state.id,
       state,
-      details: failureLines(failures),
+      details: [...failureLines(failures), ...others, ...looks],
+      look: looks.length,
       next: [
         { command: `maint ${verb}`, why: 'tries just these again' },
         {
@@ -427,4 +442,9 @@ export async function removeHolder(
     const state = fold(id, await run.openWindow(id, events), prepared.surfaces)!;
     return await finish(host, run, prepared, state, 'abort', 'aborted', { skip: [], dryRun: false });
   });
+}
+
+function extendedTo({ window }: WindowState): string {
+  if (window.until === window.plannedUntil) return '';
+  return `, extended to ${lasting(Date.parse(window.until) - Date.parse(window.since))}`;
 }

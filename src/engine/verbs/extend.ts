@@ -6,7 +6,7 @@ import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
-import { driftLines, failureLines, liveWindow, lookCount } from './start.ts';
+import { failureLines, liveWindow, lookLines } from './start.ts';
 
 export interface ExtendOptions extends LeaseOptions {
   byMs?: number | undefined;
@@ -47,9 +47,9 @@ export async function extend(
       code: result.stopped ? 'E_HELD' : undefined,
       environment,
       window: state.id,
-      headline: `${environment} stays ${state.phase === 'soaking' ? 'in its soak' : 'read-only'} until ${utc(until, { seconds: false })} (it was ${utc(was, { seconds: false })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
-      details: [...failureLines(result.failures), ...driftLines(state)],
-      look: result.failures.length + lookCount(state),
+      headline: `${environment} stays ${state.phase === 'soaking' ? 'in its soak' : 'read-only'} until ${utc(until, { seconds: false, today: run.now() })} (it was ${utc(was, { seconds: false, today: run.now() })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
+      details: [...failureLines(result.failures), ...lookLines(state)],
+      look: result.failures.length + lookLines(state).length,
       next: [
         ...(result.failures.length > 0
           ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]

@@ -6,7 +6,7 @@ import { estimate } from '../estimate.ts';
 import type { Lease } from '../journal.ts';
 import { type Looking, type Plan, plan } from '../plan.ts';
 import { monotonicNow, waitUntil } from '../run.ts';
-import { type Label, label, stillOurs, type WindowState } from '../window.ts';
+import { failedThings, type Label, label, stillOurs, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import type { NextCommand, Prepared, VerbHost, VerbResult } from './result.ts';
 import { recentWindows } from './start.ts';
@@ -48,6 +48,8 @@ export async function statusOf(
   const who = `by ${window.by}${window.ticket ? ` ${window.ticket}` : ''}`;
   const lines: string[] = [];
   const soak = asOption(state.opened.soakMs);
+  // as it was typed: the same command goes on, and its length does not move the end
+  const startAgain = `maint start --window ${asOption(Date.parse(window.plannedUntil) - Date.parse(window.since))}`;
   const next: NextCommand[] = [];
   if (what === 'overdue') {
     lines.push(
@@ -68,7 +70,8 @@ export async function statusOf(
       { command: 'maint extend --by 15m' },
     );
   } else if (what === 'interrupted' || what === 'held') {
-    const verb = state.phase === 'open' ? 'start --window 30m' : state.phase === 'aborted' ? 'abort' : 'end';
+    const verb =
+      state.phase === 'open' ? startAgain.slice('maint '.length) : state.phase === 'aborted' ? 'abort' : 'end';
     lines.push(
       `${env} is ${readOnly ? 'READ-ONLY' : 'between two states'}: ${what === 'held' ? 'a step failed, and the runbook says to hold' : `maint ${state.phase === 'open' ? 'start' : verb} was interrupted`} · ${state.id} · ${who}, last seen ${utc(state.lastAt, { today: now })} · nobody is acting`,
     );
@@ -85,7 +88,7 @@ export async function statusOf(
     );
     next.push(
       { command: 'maint end', why: 'goes on with the rest of the soak' },
-      { command: 'maint start --window 30m', why: 'read-only again' },
+      { command: startAgain, why: 'read-only again' },
     );
   } else if (what === 'soak bad') {
     lines.push(
@@ -93,13 +96,10 @@ export async function statusOf(
     );
     for (const [step, moments] of state.checked)
       if (moments.get('soaking')?.outcome === 'fail') lines.push(`${step}  ${moments.get('soaking')!.summary}`);
-    next.push(
-      { command: 'maint end', why: 'soaks afresh' },
-      { command: 'maint start --window 30m', why: 'read-only again' },
-    );
+    next.push({ command: 'maint end', why: 'soaks afresh' }, { command: startAgain, why: 'read-only again' });
   } else if (what === 'needs a human') {
     lines.push(
-      `${env} is ${readOnly ? 'STILL READ-ONLY' : 'read-write'}, but ${count(stillOurs(state).length, 'thing is', 'things are')} not as before · ${state.id} · ${who}`,
+      `${env} is ${readOnly ? 'STILL READ-ONLY' : 'read-write'}, but ${count(failedThings(state), 'thing is', 'things are')} not as before · ${state.id} · ${who}`,
     );
     next.push({ command: state.phase === 'aborted' ? 'maint abort' : 'maint end', why: 'tries just these again' });
   } else lines.push(`${env} is ${what} · ${state.id} · ${who}`);
@@ -113,14 +113,15 @@ export async function statusOf(
     const holding = steps.filter((step) => !step.skipped && !state.failures.has(step.id)).length;
     lines.push(
       [
-        `${holding} of ${steps.filter((step) => !step.skipped).length} steps hold`,
+        // without the runbook's secrets nobody knows the steps here
+        ...(steps.length > 0 ? [`${holding} of ${steps.filter((step) => !step.skipped).length} steps hold`] : []),
         `${count(toUndo, 'change')} to undo`,
         ...(newcomers.length > 0 ? [`appeared since: ${newcomers.slice(0, 3).join(', ')}`] : []),
         ...(drift.length > 0 ? [`changed by somebody else: ${drift.slice(0, 3).join(', ')}`] : []),
       ].join(' · '),
     );
     if (newcomers.length > 0)
-      next.push({ command: `maint start --window 30m`, why: 'stops what appeared since; the end does not move' });
+      next.push({ command: startAgain, why: 'stops what appeared since; the end does not move' });
   }
   return {
     environment: env,

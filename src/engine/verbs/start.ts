@@ -161,7 +161,7 @@ async function opened(
   const result = await converge(acting, 'open', { verb: 'start' });
   const base = { verb: 'start', environment, window: state.id, state };
   if (!result.stopped) {
-    const look = result.failures.length + lookCount(state);
+    const look = result.failures.length + lookLines(state).length;
     const wayBack = estimate(prepared.steps, await recentWindows(host, environment)).backMs + state.opened.soakMs;
     const beginBy = Date.parse(state.window.until) - wayBack;
     await run.append(state, [
@@ -171,7 +171,7 @@ async function opened(
       ...base,
       exit: EXIT.DONE,
       headline: `${environment} is read-only since ${utc(state.wallsClosedAt ?? state.window.since)}, until ${utc(state.window.until, { seconds: false })}${wasOpen ? ' (it was already; until did not move)' : ` (${Math.round((run.now() - began) / 1000)}s of ${Math.round(state.opened.budgetMs / 1000)}s)`}. Begin the end by ${utc(beginBy, { seconds: false })}${look > 0 ? `. ${count(look, 'thing')} to look at` : ''}:`,
-      details: [...result.failures.map((failure) => `${failure.step}  ${failure.message}`), ...driftLines(state)],
+      details: [...result.failures.map((failure) => `${failure.step}  ${failure.message}`), ...lookLines(state)],
       look,
       next: [
         { command: `maint end --soak ${asOption(state.opened.soakMs)}`, why: 'bring it back' },
@@ -269,17 +269,22 @@ export function failureLines(failures: readonly StepFailure[]): string[] {
 function nextOf(failures: readonly StepFailure[]): string[] {
   return failures.flatMap((failure) => (failure.next ? [failure.next] : []));
 }
-export function driftLines(state: WindowState): string[] {
-  return [
-    ...state.drifts.map(
-      (drift) =>
-        `${drift.step} ${drift.id}  ${drift.gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
-    ),
-    ...state.looks.map((look) => `${look.step}  ${look.text}`),
-  ];
-}
-export function lookCount(state: WindowState): number {
-  return state.drifts.length + state.looks.length;
+/** Everything that somebody should look at, one line each. */
+export function lookLines(state: WindowState): string[] {
+  const lines = state.drifts.map(
+    ({ step, id, gone }) =>
+      `${step} ${id}  ${gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
+  );
+  lines.push(...state.looks.map(({ step, text }) => `${step}  ${text}`));
+  for (const [step, moments] of state.checked) {
+    for (const [moment, { outcome, summary }] of moments) {
+      // what failed at `open` stopped the start, and is told there
+      if (outcome === 'pass' || (outcome === 'fail' && moment === 'open')) continue;
+      const words = { fail: '', inconclusive: 'inconclusive: ', unknown: 'cannot tell: ' }[outcome];
+      lines.push(`${step}  ${moment}: ${words}${summary}`);
+    }
+  }
+  return lines;
 }
 
 export async function liveWindow(

@@ -27,7 +27,7 @@ export function sentence(phase: Phase, window: Window, earlier?: Phase): string 
       return `Verifying: writes work again since ${moment(reopened)}; we keep watching for a while.`;
     case 'closed':
       if (!reopened) return `Completed: the maintenance that began at ${moment(since)} is over.`;
-      return `Completed: read-only ${span(since, reopened)}, planned until ${moment(plannedUntil)}. Writes work again.`;
+      return `Completed: read-only ${span(since, reopened)}, planned until ${moment(until)}. Writes work again.`;
     case 'aborted':
       if (reopened) return `Cancelled: read-only ${span(since, reopened)}, writes work again.`;
       if (earlier === undefined || earlier === 'announced') return 'Cancelled: no maintenance took place.';

@@ -64,6 +64,7 @@ export interface SoakHttpEvidence extends ReadStats {
 
 export const soakHttp = defineCheck<SoakHttpParams, SoakHttpEvidence>({
   name: 'soak/http',
+  watches: true,
   summary: 'reads go on as before: errors and p95 against a baseline taken before the window',
   Params: SoakHttpParams,
   example: {
