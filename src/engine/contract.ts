@@ -40,7 +40,8 @@ export interface Surface {
   name: string;
   kind: 'http';
   match: { methods: readonly string[]; path: string };
-  disposition: 'refuse';
+  /** `pass`: it reads, whatever its method looks like (a search by POST) */
+  disposition: 'refuse' | 'pass';
   /** 503 or 423 */
   status: number;
   canary?: { method: string; path: string; body?: unknown; headers?: Record<string, string> | undefined } | undefined;

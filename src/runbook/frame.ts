@@ -105,7 +105,9 @@ export const SurfaceFrame = z.strictObject({
       .regex(/^\/\S*$/, 'a path that begins with /')
       .meta({ description: 'whole segments, :param, :param?, a final *' }),
   }),
-  disposition: z.literal('refuse').meta({ description: 'what happens to a write while the window is open' }),
+  disposition: z
+    .enum(['refuse', 'pass'])
+    .meta({ description: 'what happens while the window is open; pass: it only reads, like a search by POST' }),
   status: z
     .union([z.literal(503), z.literal(423)])
     .meta({ description: 'what a refused write is answered with; default 503' })

@@ -50,7 +50,7 @@ export function checkSurfaces(text: string, file: string, problems: Problems): S
 function checkSurface(item: Located, report: Report): Surface | undefined {
   const later = [
     notYet(item.keys?.get('kind'), LATER_KINDS, 'http', report),
-    notYet(item.keys?.get('disposition'), LATER_DISPOSITIONS, 'refuse', report),
+    notYet(item.keys?.get('disposition'), LATER_DISPOSITIONS, 'refuse, pass', report),
   ].filter((at) => at !== undefined);
   const parsed = parseParams(SurfaceFrame, item.value);
   if (!parsed.success) {
@@ -71,6 +71,19 @@ function checkSurface(item: Located, report: Report): Surface | undefined {
     });
   if (!parsed.success || wrong || later.length > 0) return undefined;
   const frame = parsed.data as SurfaceFrame;
+  if (frame.disposition === 'pass') {
+    for (const key of ['status', 'canary']) {
+      const at = item.keys?.get(key);
+      if (at)
+        report(at, {
+          key: true,
+          code: 'misplaced',
+          message: 'means nothing here: this surface is not refused',
+          found: key,
+          allowed: 'with disposition: refuse',
+        });
+    }
+  }
   const { canary } = frame;
   if (canary) {
     const at = item.keys!.get('canary')!;

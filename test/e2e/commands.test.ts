@@ -15,6 +15,9 @@ const BIN = fileURLToPath(new URL('../../bin/dev.js', import.meta.url));
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
 const SECRET = 'hunter2-s3cret';
 
+// Stripped sources are kept from one process to the next: half of a start.
+const CACHE = mkdtempSync(join(tmpdir(), 'maint-cache-'));
+
 let folder: string;
 const at = (name: string) => join(folder, name);
 
@@ -30,7 +33,7 @@ function maint(words: readonly string[], env: Record<string, string> = {}, cwd =
     execFile(
       process.execPath,
       [...FLAGS, BIN, ...words],
-      { cwd, env: { ...rest, MAINT_STATE: at('state.db'), CONTACT: '#ops', ...env } },
+      { cwd, env: { ...rest, MAINT_STATE: at('state.db'), NODE_COMPILE_CACHE: CACHE, CONTACT: '#ops', ...env } },
       (error, out, err) => resolve({ exit: error ? Number(error.code) : 0, out, err }),
     );
   });
@@ -72,7 +75,9 @@ beforeAll(() => {
   writeFileSync(at('bad/binary.yaml'), new Uint8Array([0, 1, 2, 255, 254]));
   writeFileSync(at('bad/world.json'), '{"version":1,\n"steps":');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => {
+  for (const path of [folder, CACHE]) rmSync(path, { recursive: true, force: true });
+});
 
 function noTrace({ out, err }: Done): void {
   expect(`${out}${err}`).not.toMatch(/\n\s+at |node:internal|E_BUG/);

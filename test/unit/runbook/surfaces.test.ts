@@ -11,6 +11,7 @@ surfaces:
     status: 423
     canary: { method: POST, path: /documents, body: {}, headers: { x-canary: "1" } }
   - { name: rest, kind: http, match: { methods: [POST], path: "/*" }, disposition: refuse }
+  - { name: search, kind: http, match: { methods: [POST], path: /search }, disposition: pass }
 `;
 
 test('a good file', () => {
@@ -24,6 +25,7 @@ test('a good file', () => {
     canary: { method: 'POST', path: '/documents', body: {}, headers: { 'x-canary': '1' } },
   });
   expect(surfaces[1]).toMatchObject({ status: 503 });
+  expect(surfaces[2]).toMatchObject({ name: 'search', disposition: 'pass' });
 });
 
 describe('bad ones', () => {
@@ -36,14 +38,20 @@ describe('bad ones', () => {
       one('name: a, kind: vector, disposition: buffer, match: { methods: [POST], path: /a }'),
       [
         '3:22  surfaces[0].kind  is not there yet in this release  found "vector"  allowed http',
-        '3:43  surfaces[0].disposition  is not there yet in this release  found "buffer"  allowed refuse',
+        '3:43  surfaces[0].disposition  is not there yet in this release  found "buffer"  allowed refuse, pass',
+      ],
+    ],
+    [
+      one('name: a, kind: http, disposition: pass, match: { methods: [POST], path: /a }, status: 423'),
+      [
+        '3:85  surfaces[0].status  means nothing here: this surface is not refused  found status  allowed with disposition: refuse',
       ],
     ],
     [
       one('name: a, kind: htp, disposition: block, match: { methods: [POST], path: /a }'),
       [
         '3:22  surfaces[0].kind  is not one of the values  found "htp"  allowed http  did you mean http?',
-        '3:40  surfaces[0].disposition  is not one of the values  found "block"  allowed refuse',
+        '3:40  surfaces[0].disposition  is not one of the values  found "block"  allowed refuse, pass',
       ],
     ],
     [
