@@ -39,7 +39,7 @@ export class App {
   /** over everything that is printed or stored: grows with each runbook that is resolved */
   redact: <T>(value: T) => T = (value) => value;
   private secrets = new Set<string>();
-  private opened: { journal: Journal; write: boolean } | undefined;
+  private opened: Journal | undefined;
   private closing: (() => Promise<void>)[] = [];
 
   constructor(options: AppOptions) {
@@ -51,28 +51,43 @@ export class App {
     return registry;
   }
 
-  /** `write: false` only looks: no file is made. */
-  async journal(write: boolean): Promise<Journal> {
-    if (this.opened && (this.opened.write || !write)) return this.opened.journal;
-    await this.opened?.journal.end();
+  /** Only looks, and makes no file, until the first time that something is to be kept. */
+  async journal(): Promise<Journal> {
+    this.opened ??= this.redacting(await this.store(false));
+    return this.opened;
+  }
+
+  private async store(write: boolean): Promise<Journal> {
     const { openJournal } = await import('./store/index.ts');
-    const journal = await openJournal({
+    return await openJournal({
       state: this.options.state,
       env: this.options.env,
       write,
       version: this.options.version,
     });
-    this.opened = { journal: this.redacting(journal), write };
-    return this.opened.journal;
   }
 
   /** No secret reaches the journal in words either; states hold none by the contract. */
-  private redacting(journal: Journal): Journal {
-    const clean = (events: readonly JournalEvent[]): JournalEvent[] => events.map((event) => this.redactEvent(event));
-    return new Proxy(journal, {
-      get: (target, key: keyof Journal) => {
+  private redacting(looking: Journal): Journal {
+    let target = looking;
+    const opened = async (): Promise<Journal> => {
+      if (target === looking) {
+        target = await this.store(true);
+        await looking.end();
+      }
+      return target;
+    };
+    return new Proxy(looking, {
+      get: (_looking, key: keyof Journal) => {
         if (key === 'open' || key === 'append' || key === 'close')
-          return (lease: never, id: string, events: JournalEvent[]) => target[key](lease, id, clean(events));
+          return async (lease: never, id: string, events: JournalEvent[]) =>
+            (await opened())[key](
+              lease,
+              id,
+              events.map((event) => this.redactEvent(event)),
+            );
+        if (key === 'take' || key === 'renew' || key === 'release')
+          return async (...args: unknown[]) => ((await opened())[key] as (...args: unknown[]) => unknown)(...args);
         const value = target[key];
         return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
       },
@@ -197,7 +212,7 @@ export class App {
     ]);
     const inert = resolveInert(runbook, this.options.env, readText);
     await this.hide(inert.secrets);
-    storeOutsideWalls(inert.steps, (await this.journal(false)).address);
+    storeOutsideWalls(inert.steps, (await this.journal()).address);
     const { file, world, notes } = loadWorld(path, inert.steps);
     const prepared = await preparedFrom(runbook, inert);
     return { prepared, missing: inert.missing, recorded: { world, recordedAt: file.recordedAt, notes } };
@@ -246,17 +261,19 @@ export class App {
     await this.hide(resolution.secrets);
     if (!resolution.ok) throw missingError(resolution, { lead: more.lead, ...(more.opening ? { opening: true } : {}) });
     const { steps } = resolution;
-    storeOutsideWalls(steps, (await this.journal(false)).address);
+    storeOutsideWalls(steps, (await this.journal()).address);
     return await preparedFrom(runbook, resolution);
   }
 
   async host(write: boolean): Promise<VerbHost> {
     const { createClients } = await import('./clients/index.ts');
-    const clients = createClients({ redact: (value) => this.redact(value) });
-    this.closing.push(() => clients.close());
+    const all = createClients({ redact: (value) => this.redact(value) });
+    this.closing.push(() => all.close());
+    // Where nothing may be written, no writer exists: not even a bug can make one.
+    const clients = write ? all : { ...all, writer: noWriter };
     const { emit, confirm, interrupt, version } = this.options;
     return {
-      journal: await this.journal(write),
+      journal: await this.journal(),
       machine: await thisMachine(),
       clients,
       interrupt,
@@ -268,7 +285,7 @@ export class App {
 
   /** Windows that are not over. Without --env the only one; several are listed (64). */
   async live(environment: string | undefined): Promise<WindowState | undefined> {
-    const journal = await this.journal(false);
+    const journal = await this.journal();
     const rows = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
     if (rows.length > 1) {
       throw new MaintError('E_WHICH_WINDOW', `${rows.length} windows are open; --env says which one is meant.`, {
@@ -281,7 +298,7 @@ export class App {
 
   /** The window that is named, else the newest one. E_NO_WINDOW with those that are known. */
   async recorded(id: string | undefined, environment: string | undefined): Promise<{ id: string; events: Recorded[] }> {
-    const journal = await this.journal(false);
+    const journal = await this.journal();
     const rows = await journal.windows(environment === undefined ? {} : { environment });
     const row = id === undefined ? rows[0] : rows.find((one) => one.id === id);
     if (row) return { id: row.id, events: await journal.read(row.id) };
@@ -298,14 +315,18 @@ export class App {
 
   /** The run that acts on the environment; one that died on this machine does not. */
   async acting(environment: string): Promise<Lease | undefined> {
-    const lease = await (await this.journal(false)).lease(environment);
+    const lease = await (await this.journal()).lease(environment);
     return lease && (await thisMachine()).dead(lease.owner) ? undefined : lease;
   }
 
   async close(): Promise<void> {
     for (const close of this.closing) await close().catch(() => undefined);
-    await this.opened?.journal.end().catch(() => undefined);
+    await this.opened?.end().catch(() => undefined);
   }
+}
+
+function noWriter(): never {
+  throw new TypeError('a look at the world asked for a writer');
 }
 
 async function thisMachine(): Promise<Machine> {

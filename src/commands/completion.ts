@@ -14,13 +14,12 @@ export class Completion extends MaintCommand {
   static override flags = { json: stateFlag.json };
 
   async run(): Promise<void> {
-    const { args } = await this.parse(Completion);
-    const app = await this.app({});
+    const { args, flags } = await this.parse(Completion);
+    const app = await this.app(flags);
     const { completionScript, wordsOf } = await import('../ui/completion.ts');
     const plugins = [...(await app.registry()).keys()];
-    const script = completionScript(args.shell as 'bash', wordsOf(this.config.commands, plugins), this.config.bin);
-    const json = this.argv.includes('--json');
-    this.wantsJson = json;
-    await this.print(json ? { ok: true, exit: 0, shell: args.shell, script } : [script.trimEnd()], 0);
+    const { shell } = args;
+    const script = completionScript(shell as 'bash', wordsOf(this.config.commands, plugins), this.config.bin);
+    await this.print(this.wantsJson ? { ok: true, exit: 0, shell, script } : [script.trimEnd()], 0);
   }
 }

@@ -391,14 +391,18 @@ async function takeResource(
     if (decision.pending.length > 0) {
       const ripensAt = (pending: Decision['pending'][number]) => {
         if (resource.local === true || answered.has(pending.id)) return 0;
-        // By whichever clock is nearer: a clock that was set back must not make this wait for an hour.
-        if (!firstSeen.has(pending.id)) firstSeen.set(pending.id, lookedAt);
-        return Math.min(Date.parse(pending.since), firstSeen.get(pending.id) ?? lookedAt) + WRITE_DEADLINE_MS;
+        // By whichever clock is nearer: a clock that was set back must not make this wait for an hour. Each attempt has
+        // its own time: one that was given up says nothing of the next.
+        const attempt = `${pending.since} ${pending.id}`;
+        if (!firstSeen.has(attempt)) firstSeen.set(attempt, lookedAt);
+        return Math.min(Date.parse(pending.since), firstSeen.get(attempt) ?? lookedAt) + WRITE_DEADLINE_MS;
       };
       const green = decision.pending.filter((pending) => ripensAt(pending) > lookedAt);
       if (green.length > 0) {
         const until = Math.max(...green.map(ripensAt)) + 1;
-        deadline = Math.max(deadline, until + step.deadlineMs);
+        // What another run left open is not this one's time; what this one tried in vain is.
+        if (green.some((pending) => pending.token !== acting.token))
+          deadline = Math.max(deadline, until + step.deadlineMs);
         acting.emit({
           type: 'step-doing',
           step: step.id,
@@ -601,6 +605,7 @@ async function writeWave(
         continue;
       }
       try {
+        for (const change of part) answered.delete(change.id);
         const writer = acting.clients.writer({
           signal: acting.hard,
           deadline: acting.now() + WRITE_DEADLINE_MS,

@@ -150,7 +150,7 @@ export abstract class MaintCommand extends Command {
     let next: string[] = ['maint status'];
     try {
       const { app } = this.speaking!;
-      const journal = await app.journal(false);
+      const journal = await app.journal();
       const live = await app.live(this.prepared?.environment);
       if (live) {
         const { statusOf } = await import('../engine/verbs/look.ts');

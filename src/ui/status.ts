@@ -31,7 +31,7 @@ export async function* statusView(
 }
 
 async function look(app: App, environment: string | undefined): Promise<StatusView> {
-  const journal = await app.journal(false);
+  const journal = await app.journal();
   const live = await app.live(environment);
   if (!live) {
     const what = environment ?? 'Nothing';
