@@ -8,6 +8,7 @@ import type { Clients } from '../../../src/engine/io.ts';
 import type { Lease } from '../../../src/engine/journal.ts';
 import { rehearse } from '../../../src/engine/rehearse.ts';
 import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
+import { OuterError } from '../../../src/errors/catalogue.ts';
 import {
   brokenConnection,
   essence,
@@ -298,6 +299,35 @@ describe('faults', () => {
     lost.world.fault = { at: 'before', error: brokenConnection(), times: 1 };
     expect((await run(lost, ['open']))[0]!.failures).toEqual([]);
     expect(Math.max(...lost.waits)).toBeGreaterThan(9_000);
+  });
+
+  test('each attempt whose outcome is unknown gets its own 10 s, also after one that was answered', async () => {
+    const twice = laptop();
+    twice.world.fault = { at: 'before', error: brokenConnection(), times: 2 };
+    expect((await run(twice, ['open']))[0]!.failures).toEqual([]);
+    expect(twice.waits.filter((ms) => ms > 9_000)).toHaveLength(2);
+
+    const mixed = laptop();
+    const answered = new OuterError('fake:1 answered 500', { effect: 'answered', retryable: true });
+    const fault = { at: 'before' as const, error: answered, times: 2 };
+    mixed.world.fault = fault;
+    mixed.world.tick = () => {
+      if (fault.times === 1) fault.error = brokenConnection();
+    };
+    expect((await run(mixed, ['open']))[0]!.failures).toEqual([]);
+    expect(mixed.waits.filter((ms) => ms > 9_000)).toHaveLength(1);
+  });
+
+  test('where every write breaks the step ends by its deadline, the last 10 s aside', async () => {
+    const machine = laptop();
+    machine.world.fault = { at: 'before', error: brokenConnection(), times: 1000 };
+    const [result] = await run(machine, ['open']);
+    expect(result!.stopped?.step).toBe('flag');
+    expect(machine.waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(45_000);
+    expect(machine.world.fault.times).toBeLessThan(1000);
+    machine.world.fault = undefined;
+    expect((await run(machine, ['aborted']))[0]!.failures).toEqual([]);
+    expect((await machine.state()).reached).toBe(true);
   });
 
   test('a wall that fails at start stops it; a notice does not', async () => {
