@@ -36,7 +36,7 @@ export interface Report {
   runs: { verb: string; by: string; began: string; ended: string | null; exit: number | null }[];
 }
 
-export interface Period {
+interface Period {
   from: string;
   /** null: not yet */
   to: string | null;
@@ -45,7 +45,7 @@ export interface Period {
   fromIs: string;
   toIs: string;
 }
-export interface ReportedChange {
+interface ReportedChange {
   at: string;
   step: string;
   id: string;
@@ -54,7 +54,7 @@ export interface ReportedChange {
   after: StateJson;
   outcome: 'written' | 'not written' | 'unknown';
 }
-export interface ReportedCheck {
+interface ReportedCheck {
   at: string;
   step: string;
   moment: string;

@@ -1,7 +1,7 @@
 // Shell completion as one static script per shell, made from the commands' own metadata: nothing is started while
 // somebody presses Tab, and no plugin of the command line has to be loaded for it at every start.
 
-export interface FlagWords {
+interface FlagWords {
   name: string;
   char?: string | undefined;
   summary: string;

@@ -10,10 +10,10 @@ import type { Prepared, VerbHost, VerbResult } from './result.ts';
 import { foreignHolders, liveWindow, recentWindows } from './start.ts';
 
 /** The same name in every recorded world: a holder that a rehearsal would place is recorded as not there. */
-export const REHEARSED = 'w-rehearsal';
+const REHEARSED = 'w-rehearsal';
 
 /** The window that is gone through; `since` is when the world was seen. */
-export function rehearsedWindow(prepared: Prepared, since: string, windowMs: number, by: string): Window {
+function rehearsedWindow(prepared: Prepared, since: string, windowMs: number, by: string): Window {
   const until = new Date(Date.parse(since) + windowMs).toISOString();
   return {
     id: REHEARSED,
@@ -32,7 +32,7 @@ export function rehearsedWindow(prepared: Prepared, since: string, windowMs: num
   };
 }
 
-export function looking(host: VerbHost, prepared: Prepared): Looking {
+function looking(host: VerbHost, prepared: Prepared): Looking {
   return { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
 }
 
