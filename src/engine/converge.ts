@@ -2,63 +2,31 @@
 // extend and refreeze are all this function with another phase. For each step:
 // observe -> desired -> changes -> intent durable -> write -> outcome durable -> observe again until nothing differs ->
 // wait for what is in flight.
-import { MaintError, OuterError } from '../errors/catalogue.ts';
+import { OuterError } from '../errors/catalogue.ts';
 import {
-  type Change,
-  type Edge,
-  type Is,
-  type Moment,
-  type Phase,
-  type Poll,
-  Refusal,
-  type Resource,
-  Stale,
-  type Step,
-  Unknown,
-} from './contract.ts';
+  type Acting,
+  backOff,
+  describe,
+  hooksOf,
+  isFatal,
+  name,
+  pollOf,
+  type StepFailure,
+  StepProblem,
+  seconds,
+  throwIfInterrupted,
+} from './acting.ts';
+import { actionEdges, takeAction } from './actions.ts';
+import { runChecks, takeCheck } from './checks.ts';
+import { type Change, type Is, type Phase, type Resource, Stale, type Step, Unknown } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
-import type { JournalEvent, Progress, StateJson } from './events.ts';
-import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
+import type { JournalEvent, StateJson } from './events.ts';
+import { WRITE_DEADLINE_MS } from './io.ts';
 import { point } from './points.ts';
 import { endOrder, failurePolicy, isClosing, isHeld, roleOf } from './roles.ts';
-import { actionKey, checkedInPhase, evidenceOf, type Owned, ofStep, type WindowState } from './window.ts';
+import { type Owned, ofStep, type WindowState } from './window.ts';
 import { utc } from './words.ts';
 
-/** What a run gives to converge. */
-export interface Acting {
-  readonly steps: readonly Step[];
-  readonly state: WindowState;
-  readonly token: number;
-  readonly clients: Clients;
-  /** interrupted: no new write begins */
-  readonly signal: AbortSignal;
-  /** the write in flight is given up, too */
-  readonly hard: AbortSignal;
-  /** one durable append, then folded into `state`; throws when the window was taken over */
-  record(events: JournalEvent[]): Promise<void>;
-  /** before each outer write: the lease has more left than the write may take, and nobody took over */
-  mayWrite(deadlineMs: number): Promise<void>;
-  /** epoch milliseconds */
-  now(): number;
-  /** resolves at `until` or as soon as the run is interrupted (rejects) */
-  wait(until: number): Promise<void>;
-  emit(progress: Progress): void;
-  /** whether a process that this or another run spawned still runs; undefined: it is on another machine */
-  running(process: { pid: number; startTime: string; host: string }): boolean | undefined;
-  /** this machine, as journalled beside a spawned command's pid */
-  readonly machine: string;
-  /** [0, 1) */
-  random(): number;
-}
-
-export interface StepFailure {
-  step: string;
-  code: 'E_FAILED' | 'E_STILL_RUNNING' | 'E_NOT_ALLOWED' | 'E_REFUSED' | 'E_ELSEWHERE' | 'E_BUG' | 'E_LEFT_BEHIND';
-  message: string;
-  ids: string[];
-  next?: string | undefined;
-  policy: 'undo' | 'hold' | 'continue';
-}
 export interface Converged {
   failures: StepFailure[];
   /** the step at which a start stopped */
@@ -68,8 +36,6 @@ export interface Converged {
 /** How long a check may hold up the walls at `reopen`: writes are refused meanwhile. */
 const REOPEN_CHECK_MS = 15_000;
 const CONTINUE_MS = 10_000;
-const BACKOFF_BASE_MS = 250;
-const BACKOFF_CAP_MS = 5_000;
 /** Journal entries per commit: the lease is renewed in between. */
 const WAVE = 64;
 
@@ -105,7 +71,8 @@ export async function converge(
 }
 
 /** An action at `open` needs the walls closed: what stands before the last wall waits for it. */
-function openingOrder(steps: readonly Step[]): Step[] {
+function openingOrder(all: readonly Step[]): Step[] {
+  const steps = all.filter((step) => step.plugin.kind !== 'check' || step.plugin.on.includes('open'));
   const lastWall = steps.findLastIndex((step) => roleOf(step) === 'wall');
   const early = steps.slice(0, Math.max(lastWall, 0)).filter((step) => step.plugin.kind === 'action');
   if (early.length === 0) return [...steps];
@@ -288,56 +255,6 @@ async function recordFailure(acting: Acting, failure: StepFailure, phase: Phase)
       next: failure.next,
     },
   ]);
-}
-
-/** An error of a step, said as a failure. What a step cannot know (the policy) comes from its role. */
-function describe(step: Step, error: unknown): StepFailure {
-  const policy = failurePolicy(step);
-  if (error instanceof StepProblem)
-    return {
-      step: step.id,
-      code: error.code,
-      message: error.message,
-      ids: error.ids,
-      next: error.next,
-      policy: error.code === 'E_ELSEWHERE' ? 'hold' : policy,
-    };
-  if (error instanceof Refusal)
-    return { step: step.id, code: 'E_REFUSED', message: error.message, ids: [], next: error.next, policy };
-  const message = error instanceof Error ? error.message : String(error);
-  const code =
-    error instanceof OuterError || error instanceof MaintError
-      ? 'E_FAILED'
-      : error instanceof Error && error.name !== 'Error'
-        ? 'E_BUG'
-        : 'E_FAILED';
-  return {
-    step: step.id,
-    code,
-    message: code === 'E_BUG' ? `${error instanceof Error ? error.name : 'error'}: ${message}` : message,
-    ids: [],
-    policy,
-  };
-}
-
-class StepProblem extends Error {
-  readonly code: StepFailure['code'];
-  readonly ids: string[];
-  readonly next: string | undefined;
-  constructor(code: StepFailure['code'], message: string, ids: string[] = [], next?: string) {
-    super(message);
-    this.code = code;
-    this.ids = ids;
-    this.next = next;
-  }
-}
-
-function isFatal(acting: Acting, error: unknown): boolean {
-  if (acting.signal.aborted) return true;
-  return (
-    error instanceof MaintError &&
-    (error.code === 'E_TAKEN_OVER' || error.code === 'E_INTERRUPTED' || error.code === 'E_STATE')
-  );
 }
 
 // --- resources ---------------------------------------------------------------------------------------------------
@@ -634,15 +551,6 @@ async function writeWave(
   return { results, missed, error };
 }
 
-function hooksOf(acting: Acting, step: Step) {
-  return {
-    before: (what: string) => point(step.id, `write ${what}`, 'before'),
-    after: (what: string) => point(step.id, `write ${what}`, 'after'),
-    spawned: (process: { pid: number; startTime: string }) =>
-      acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),
-  };
-}
-
 /** A command of a former run may still be writing: it is waited for, and where it cannot be seen a person must look. */
 async function waitForSpawned(acting: Acting, step: Step, deadline: number): Promise<void> {
   const spawned = acting.state.spawned.get(step.id);
@@ -699,238 +607,4 @@ async function waitInFlight(acting: Acting, step: Step, phase: Phase, deadline: 
       running,
       `when ${name(running)} has finished, start again`,
     );
-}
-
-/** Waits before the next attempt; false: no further attempt is worth it. Full jitter, Retry-After honoured, never past the deadline. */
-async function backOff(
-  acting: Acting,
-  error: unknown,
-  attempt: number,
-  deadline: number,
-  step: Step,
-): Promise<boolean> {
-  throwIfInterrupted(acting);
-  const stale = error instanceof Stale;
-  if (!stale && !(error instanceof OuterError && error.retryable)) return false;
-  const jitter = acting.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt);
-  const pause =
-    error instanceof OuterError && error.retryAfterMs !== undefined
-      ? error.retryAfterMs + jitter
-      : stale
-        ? jitter / 5
-        : jitter;
-  const until = acting.now() + pause;
-  if (until >= deadline) return false;
-  if (pause > 500)
-    acting.emit({
-      type: 'step-doing',
-      step: step.id,
-      text: `${error instanceof Error ? error.message : error}; again in ${seconds(pause)}`,
-      givesUp: deadline,
-    });
-  await acting.wait(until);
-  return true;
-}
-
-function throwIfInterrupted(acting: Acting): void {
-  if (acting.signal.aborted)
-    throw acting.signal.reason instanceof Error ? acting.signal.reason : new MaintError('E_INTERRUPTED', 'interrupted');
-}
-
-export function pollOf(acting: Pick<Acting, 'now' | 'wait' | 'signal'>): Poll {
-  return async (everyMs, attempt, deadline = Number.POSITIVE_INFINITY) => {
-    for (;;) {
-      const began = acting.now();
-      const value = await attempt();
-      if (value !== undefined) return value;
-      if (acting.now() >= deadline) return undefined;
-      await acting.wait(Math.min(Math.max(began + everyMs, acting.now()), deadline));
-    }
-  };
-}
-
-// --- actions -----------------------------------------------------------------------------------------------------
-
-function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[] {
-  if (step.plugin.kind !== 'action') return [];
-  const edges: Edge[] =
-    phase === 'open'
-      ? ['open']
-      : phase === 'soaking'
-        ? ['reopen']
-        : phase === 'closed'
-          ? ['closed']
-          : phase === 'aborted'
-            ? ['reopen', 'closed']
-            : [];
-  return edges.filter((edge) => {
-    if (step.plugin.kind !== 'action' || !step.plugin.on.includes(edge)) return false;
-    const action = state.actions.get(actionKey(step.id, edge));
-    if (action?.state === 'done' && action.seq > state.phaseSeq) return false;
-    // An undo purges only where the window got far enough to purge, or to close a wall.
-    if (phase === 'aborted') return state.actions.has(actionKey(step.id, 'open')) || state.wallsClosedAt !== undefined;
-    return true;
-  });
-}
-
-async function takeAction(acting: Acting, step: Step, phase: Phase, began: number): Promise<string[]> {
-  if (step.plugin.kind !== 'action') return [];
-  const deadline = began + step.deadlineMs;
-  const all: string[] = [];
-  for (const edge of actionEdges(acting.state, step, phase)) {
-    for (let attempt = 0; ; attempt++) {
-      await acting.mayWrite(WRITE_DEADLINE_MS);
-      throwIfInterrupted(acting);
-      await acting.record([{ type: 'action', step: step.id, edge, state: 'began', summary: [] }]);
-      try {
-        const writer = acting.clients.writer({ signal: acting.hard, deadline, hooks: hooksOf(acting, step) });
-        const summary = await step.plugin.run(writer, {
-          params: step.params,
-          edge,
-          window: acting.state.window,
-          deadline,
-          poll: pollOf(acting),
-        });
-        await acting.record([{ type: 'action', step: step.id, edge, state: 'done', summary }]);
-        all.push(...summary);
-        break;
-      } catch (error) {
-        if (await backOff(acting, error, attempt, deadline, step)) continue;
-        await acting.record([
-          {
-            type: 'action',
-            step: step.id,
-            edge,
-            state: 'failed',
-            summary: [error instanceof Error ? error.message : String(error)],
-          },
-        ]);
-        throw error;
-      }
-    }
-  }
-  return all.length > 0 ? all : ['done before'];
-}
-
-// --- checks ------------------------------------------------------------------------------------------------------
-
-/** One check at one moment; what passed already in this phase is not asked again. Throws where it failed. */
-export async function takeCheck(
-  acting: Acting,
-  step: Step,
-  moment: Moment,
-  deadline: number,
-): Promise<{ text: string; look: boolean }> {
-  if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment))
-    return { text: 'nothing to check now', look: false };
-  const before = checkedInPhase(acting.state, step.id, moment);
-  if (before?.outcome === 'pass' || before?.outcome === 'inconclusive') {
-    return { text: `checked before: ${before.summary}`, look: before.outcome !== 'pass' };
-  }
-  const result = await runCheck(acting, step, moment, acting.state, deadline);
-  await acting.record([{ type: 'checked', step: step.id, moment, ...result }]);
-  if (result.outcome === 'pass') return { text: result.summary, look: false };
-  if (result.outcome === 'inconclusive') return { text: `inconclusive: ${result.summary}`, look: true };
-  const text = [result.summary, ...result.findings.filter((finding) => !result.summary.includes(finding))].join(' · ');
-  if (result.outcome === 'fail') throw new StepProblem('E_FAILED', text);
-  // Walls that nobody could look at are no walls to rely on.
-  if (moment === 'open') throw new StepProblem('E_FAILED', `cannot tell: ${text}`);
-  return { text: `cannot tell: ${text}`, look: true };
-}
-
-type CheckActing = Pick<Acting, 'clients' | 'signal' | 'now' | 'wait' | 'emit'>;
-
-/** Runs a check and turns what it throws into an outcome: a check that cannot look cannot tell. */
-export async function runCheck(
-  acting: CheckActing,
-  step: Step,
-  moment: Moment,
-  state: Pick<WindowState, 'window' | 'checked'>,
-  deadline: number,
-  dry = false,
-) {
-  if (step.plugin.kind !== 'check') throw new TypeError('not a check');
-  const declared = step.plugin.declares?.(step.params, state.window) ?? [];
-  const bound = { signal: acting.signal, deadline };
-  const prober = dry || declared.length === 0 ? undefined : acting.clients.prober({ ...bound, declared });
-  try {
-    return await step.plugin.check(
-      acting.clients.reader(bound),
-      {
-        params: step.params,
-        moment,
-        window: state.window,
-        evidence: evidenceOf(state, step.id),
-        deadline,
-        now: acting.now,
-        poll: pollOf(acting),
-        progress: (text) =>
-          acting.emit({
-            type: 'step-doing',
-            step: step.id,
-            text,
-            ...(moment === 'soaking' ? { until: deadline } : { givesUp: deadline }),
-          }),
-      },
-      prober,
-    );
-  } catch (error) {
-    if (acting.signal.aborted) throw error;
-    if (error instanceof Refusal) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    return { outcome: 'unknown' as const, summary: why, findings: [], evidence: null };
-  }
-}
-
-/** All checks of a moment, side by side; what they find is journalled and said, and stops nothing. */
-export async function runChecks(
-  acting: Acting,
-  moment: Moment,
-  deadline: number,
-  only?: (step: Step) => boolean,
-): Promise<StepFailure[]> {
-  const steps = acting.steps.filter(
-    (step) =>
-      !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes(moment) && (only?.(step) ?? true),
-  );
-  const failures: StepFailure[] = [];
-  await Promise.all(
-    steps.map(async (step) => {
-      const began = acting.now();
-      acting.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
-      try {
-        const { text, look } = await takeCheck(acting, step, moment, deadline);
-        acting.emit({
-          type: 'step-ended',
-          step: step.id,
-          label: step.plugin.name,
-          result: look ? 'look' : 'ok',
-          text,
-          ms: acting.now() - began,
-        });
-      } catch (error) {
-        if (isFatal(acting, error)) throw error;
-        const failure = describe(step, error);
-        failures.push(failure);
-        acting.emit({
-          type: 'step-ended',
-          step: step.id,
-          label: step.plugin.name,
-          result: 'look',
-          text: failure.message,
-          ms: acting.now() - began,
-        });
-      }
-    }),
-  );
-  return failures;
-}
-
-function name(things: readonly string[]): string {
-  if (things.length <= 3) return things.join(', ');
-  return `${things.slice(0, 3).join(', ')} and ${things.length - 3} more`;
-}
-
-function seconds(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)}ms` : `${Math.round(ms / 100) / 10}s`.replace('.0s', 's');
 }

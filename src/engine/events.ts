@@ -74,8 +74,6 @@ export type JournalEvent =
     }
   | { type: 'run'; state: 'began' | 'ended'; verb: string; owner: string; exit?: number | undefined };
 
-export type JournalEventType = JournalEvent['type'];
-
 /** An event as stored. */
 export interface Recorded {
   /** from 1, per window, no gaps */

@@ -2,8 +2,8 @@
 // took over, and the durable append that everything else goes through.
 import { performance } from 'node:perf_hooks';
 import { MaintError } from '../errors/catalogue.ts';
+import type { Acting } from './acting.ts';
 import type { Step } from './contract.ts';
-import type { Acting } from './converge.ts';
 import type { JournalEvent, Progress, Recorded } from './events.ts';
 import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
 import { type Journal, LEASE_RENEW_MS, type Lease, type Owner, StaleToken } from './journal.ts';

@@ -1,5 +1,5 @@
 // Worlds for the crash sweep: everything that a window touches, made anew for each point, and compared afterwards.
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -117,19 +117,4 @@ function filesEssence(folder: string): string {
     existsSync(flag) ? readFileSync(flag, 'utf8') : 'no flag',
     readFileSync(join(folder, 'app.cron'), 'latin1'),
   ].join('\n---\n');
-}
-
-/** Copies a world's files as they are, to begin many points from the same place. */
-export function saveFiles(world: CrashWorld): () => void {
-  const saved = join(world.folder, 'saved');
-  const names = ['flag.json', 'app.cron', 'app.db', 'state/state.db', 'state/state.db-journal'];
-  mkdirSync(join(saved, 'state'), { recursive: true });
-  for (const name of names)
-    if (existsSync(join(world.folder, name))) copyFileSync(join(world.folder, name), join(saved, name));
-  return () => {
-    for (const name of names) {
-      rmSync(join(world.folder, name), { force: true });
-      if (existsSync(join(saved, name))) copyFileSync(join(saved, name), join(world.folder, name));
-    }
-  };
 }

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createClients } from '../../src/clients/index.ts';
 import type { Check, CheckResult, Moment, Step, Window } from '../../src/engine/contract.ts';
-import { runCheck } from '../../src/engine/converge.ts';
+import { runCheck } from '../../src/engine/checks.ts';
 import type { Reader } from '../../src/engine/io.ts';
 
 export interface CheckRun {

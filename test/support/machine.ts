@@ -4,9 +4,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createClients, createRedactor } from '../../src/clients/index.ts';
 import type { Phase, Step, Surface, Window } from '../../src/engine/contract.ts';
-import { type Acting, type Converged, converge } from '../../src/engine/converge.ts';
+import type { Acting } from '../../src/engine/acting.ts';
+import { type Converged, converge } from '../../src/engine/converge.ts';
 import type { JournalEvent, Progress } from '../../src/engine/events.ts';
-import type { Clients } from '../../src/engine/io.ts';
+import type { Clients, Writer } from '../../src/engine/io.ts';
 import type { Lease } from '../../src/engine/journal.ts';
 import { type Looking, type Plan, plan } from '../../src/engine/plan.ts';
 import { apply, fold, type WindowState } from '../../src/engine/window.ts';
@@ -57,6 +58,7 @@ export function machine(steps: readonly Step[], options: MachineOptions = {}) {
   let lease: Lease | undefined;
   let stage: Stage = 'open';
   let { killAt } = options;
+  let between: (() => Promise<void>) | undefined;
   let life = { dead: false };
 
   const wait = async (to: number) => {
@@ -86,8 +88,8 @@ export function machine(steps: readonly Step[], options: MachineOptions = {}) {
     }
     const watched: Clients = {
       ...clients,
-      writer: (given) =>
-        clients.writer({
+      writer: (given) => {
+        const io = clients.writer({
           ...given,
           hooks: {
             before(what) {
@@ -100,9 +102,27 @@ export function machine(steps: readonly Step[], options: MachineOptions = {}) {
             },
             spawned: (process) => given.hooks.spawned(process),
           },
-        }),
+        });
+        return between ? overtaken(io) : io;
+      },
     };
     return { alive, pass, clients: watched };
+  }
+
+  function overtaken(io: Writer): Writer {
+    const first =
+      <A extends unknown[], R>(send: (...args: A) => Promise<R>) =>
+      async (...args: A) => {
+        const theirs = between;
+        between = undefined;
+        await theirs?.();
+        return await send(...args);
+      };
+    return {
+      ...io,
+      files: { ...io.files, replace: first(io.files.replace) },
+      redis: { ...io.redis, write: first(io.redis.write), script: first(io.redis.script) },
+    };
   }
 
   const opened = (): JournalEvent => ({
@@ -209,6 +229,10 @@ export function machine(steps: readonly Step[], options: MachineOptions = {}) {
     },
     stage: () => stage,
     state: async (): Promise<WindowState | undefined> => fold(id, await journal.read(id), options.surfaces),
+    /** Somebody is faster: once, between what the plugin has seen and the next write that it sends. */
+    overtakenBy(theirs: () => Promise<void>): void {
+      between = theirs;
+    },
     /** Looks as a dry run does: a writer or a prober is not to be had. */
     async plan(phases: readonly Phase[]): Promise<Plan> {
       const state = fold(id, await journal.read(id), options.surfaces);

@@ -1,8 +1,10 @@
 // end and abort: the way back. It goes past failures and reports each; the same verb again tries only what is left.
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import type { StepFailure } from '../acting.ts';
+import { runChecks } from '../checks.ts';
 import type { Resource } from '../contract.ts';
-import { converge, runChecks, type StepFailure } from '../converge.ts';
+import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';

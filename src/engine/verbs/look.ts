@@ -1,7 +1,7 @@
 // status and verify: looking only. Nothing is written, no lease is taken.
 import { EXIT, type ExitCode } from '../../errors/exit-codes.ts';
+import { runCheck } from '../checks.ts';
 import type { Step } from '../contract.ts';
-import { runCheck } from '../converge.ts';
 import { estimate } from '../estimate.ts';
 import type { Lease } from '../journal.ts';
 import { type Looking, type Plan, plan } from '../plan.ts';

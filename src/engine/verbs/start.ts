@@ -2,8 +2,10 @@
 // finished is undone by converge(aborted).
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import type { StepFailure } from '../acting.ts';
+import { runCheck } from '../checks.ts';
 import type { Resource, Step, Window } from '../contract.ts';
-import { converge, runCheck, type StepFailure } from '../converge.ts';
+import { converge } from '../converge.ts';
 import { estimate } from '../estimate.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
 import { type Looking, type Plan, plan, samePlan } from '../plan.ts';

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createClients } from '../../../src/clients/index.ts';
 import type { Phase } from '../../../src/engine/contract.ts';
-import { pollOf } from '../../../src/engine/converge.ts';
+import { pollOf } from '../../../src/engine/acting.ts';
 import { OuterError } from '../../../src/errors/catalogue.ts';
 import { cacheHttp, Params } from '../../../src/steps/cache/http.ts';
 import { redisNamespace } from '../../../src/steps/cache/redis-namespace.ts';

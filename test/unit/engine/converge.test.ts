@@ -1,8 +1,9 @@
 // The engine alone, over a world in memory: killed at every boundary, resumed, ended, aborted; what other people do
 // meanwhile; faults; and the gaps that a simpler engine had.
 import { describe, expect, test } from '@jest/globals';
+import type { Acting } from '../../../src/engine/acting.ts';
 import type { Step, Window } from '../../../src/engine/contract.ts';
-import { type Acting, type Converged, converge } from '../../../src/engine/converge.ts';
+import { type Converged, converge } from '../../../src/engine/converge.ts';
 import type { JournalEvent } from '../../../src/engine/events.ts';
 import type { Clients } from '../../../src/engine/io.ts';
 import type { Lease } from '../../../src/engine/journal.ts';

@@ -1,0 +1,67 @@
+// Actions: what runs at an edge of a window (a purge), journalled per edge, and again where nobody knows whether it ran.
+
+import { type Acting, backOff, hooksOf, pollOf, throwIfInterrupted } from './acting.ts';
+import type { Edge, Phase, Step } from './contract.ts';
+import { WRITE_DEADLINE_MS } from './io.ts';
+import { actionKey, type WindowState } from './window.ts';
+
+export function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[] {
+  if (step.plugin.kind !== 'action') return [];
+  const edges: Edge[] =
+    phase === 'open'
+      ? ['open']
+      : phase === 'soaking'
+        ? ['reopen']
+        : phase === 'closed'
+          ? ['closed']
+          : phase === 'aborted'
+            ? ['reopen', 'closed']
+            : [];
+  return edges.filter((edge) => {
+    if (step.plugin.kind !== 'action' || !step.plugin.on.includes(edge)) return false;
+    const action = state.actions.get(actionKey(step.id, edge));
+    if (action?.state === 'done' && action.seq > state.phaseSeq) return false;
+    // An undo purges only where the window got far enough to purge, or to close a wall.
+    if (phase === 'aborted') return state.actions.has(actionKey(step.id, 'open')) || state.wallsClosedAt !== undefined;
+    return true;
+  });
+}
+
+export async function takeAction(acting: Acting, step: Step, phase: Phase, began: number): Promise<string[]> {
+  if (step.plugin.kind !== 'action') return [];
+  const deadline = began + step.deadlineMs;
+  const all: string[] = [];
+  for (const edge of actionEdges(acting.state, step, phase)) {
+    for (let attempt = 0; ; attempt++) {
+      await acting.mayWrite(WRITE_DEADLINE_MS);
+      throwIfInterrupted(acting);
+      await acting.record([{ type: 'action', step: step.id, edge, state: 'began', summary: [] }]);
+      try {
+        const writer = acting.clients.writer({ signal: acting.hard, deadline, hooks: hooksOf(acting, step) });
+        const summary = await step.plugin.run(writer, {
+          params: step.params,
+          edge,
+          window: acting.state.window,
+          deadline,
+          poll: pollOf(acting),
+        });
+        await acting.record([{ type: 'action', step: step.id, edge, state: 'done', summary }]);
+        all.push(...summary);
+        break;
+      } catch (error) {
+        if (await backOff(acting, error, attempt, deadline, step)) continue;
+        await acting.record([
+          {
+            type: 'action',
+            step: step.id,
+            edge,
+            state: 'failed',
+            summary: [error instanceof Error ? error.message : String(error)],
+          },
+        ]);
+        throw error;
+      }
+    }
+  }
+  return all.length > 0 ? all : ['done before'];
+}
