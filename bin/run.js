@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // Plain JavaScript that every Node can parse: it answers --version by itself, and says in one line what an old Node lacks.
-import { readFileSync } from 'node:fs';
+import module from 'node:module';
 
-const pjson = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+// not by node:fs: an import of it loads the streams as well, which nothing here needs
+const pjson = module.createRequire(import.meta.url)('../package.json');
 const major = Number(process.versions.node.split('.')[0]);
 const [first] = process.argv.slice(2);
 if (process.argv.length === 3 && (first === '--version' || first === '-v' || first === 'version')) {
@@ -13,8 +14,7 @@ if (process.argv.length === 3 && (first === '--version' || first === '-v' || fir
   );
   process.exitCode = 64;
 } else {
-  const { enableCompileCache } = await import('node:module');
-  enableCompileCache();
+  module.enableCompileCache();
   const { main } = await import('../dist/main.js');
   await main(import.meta.url, pjson);
 }

@@ -26,6 +26,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
   let ids: string[] = [];
   try {
+    if (await ranDirectly(argv, root, pjson)) return;
     const config = await Config.load({
       root,
       pjson: {
@@ -48,6 +49,39 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   } catch (error) {
     await ended(error, argv, ids);
   }
+}
+
+/**
+ * A command that is named in full needs no list of all commands with their flags, which oclif would make, sort by a
+ * locale and look for plugins' and themes' files for: a third of `maint status`.
+ */
+async function ranDirectly(argv: readonly string[], root: string, pjson: PackageJson): Promise<boolean> {
+  const { COMMANDS } = await import('./commands/index.ts');
+  const [first = '', second] = argv;
+  const words = Object.hasOwn(COMMANDS, first) ? 1 : 2;
+  const id = words === 1 ? first : `${first}:${second}`;
+  // help tells of all commands, and completion makes a list of them
+  if (!Object.hasOwn(COMMANDS, id) || id === 'completion' || argv.includes('--help')) return false;
+  const config = new Config({ root });
+  const { name, version } = pjson;
+  Object.assign(config, {
+    root,
+    name,
+    version,
+    pjson,
+    bin: name,
+    topicSeparator: ' ',
+    rootPlugin: { name, hooks: {} },
+  });
+  const command = COMMANDS[id as keyof typeof COMMANDS] as unknown as CommandClass;
+  command.id = id;
+  await new command(argv.slice(words), config).go();
+  return true;
+}
+
+interface CommandClass {
+  id: string;
+  new (argv: string[], config: Config): { go(): Promise<unknown> };
 }
 
 /** At the foot of `maint --help`, from the one table. */

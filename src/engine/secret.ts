@@ -1,5 +1,8 @@
 // Marks for params. They change nothing about what a schema accepts: the runbook reads them from the schema's metadata.
 import { z } from 'zod';
+import { DURATION, MAX_MS, milliseconds } from './duration.ts';
+
+export { parseDuration } from './duration.ts';
 
 /** A secret: a literal in a runbook is an error, and its value is redacted wherever it might come out. */
 export function secret<T extends z.ZodType>(schema: T): T {
@@ -24,19 +27,4 @@ export function duration(): z.ZodType<number, string> {
     .transform(milliseconds)
     .refine((ms) => ms > 0 && ms <= MAX_MS, 'longer than nothing and at most 30 days')
     .meta({ duration: true });
-}
-
-const DURATION = /^(?=\d)(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?$/;
-const MAX_MS = 30 * 86_400_000;
-
-/** Parses a duration; undefined if it is none ("0", "-5m", "5", "1e9h"). */
-export function parseDuration(text: string): number | undefined {
-  if (!DURATION.test(text)) return undefined;
-  const ms = milliseconds(text);
-  return ms > 0 && ms <= MAX_MS ? ms : undefined;
-}
-
-function milliseconds(text: string): number {
-  const [, d, h, m, s] = DURATION.exec(text) ?? [];
-  return ((Number(d ?? 0) * 24 + Number(h ?? 0)) * 60 + Number(m ?? 0)) * 60_000 + Number(s ?? 0) * 1000;
 }

@@ -43,5 +43,6 @@ export function asOption(ms: number): string {
 }
 
 export function count(n: number, one: string, many = `${one}s`): string {
-  return `${n.toLocaleString('en-US')} ${n === 1 ? one : many}`;
+  // not toLocaleString: loading a locale takes as long as a whole look into the journal
+  return `${String(n).replace(/\B(?=(?:\d{3})+$)/g, ',')} ${n === 1 ? one : many}`;
 }

@@ -2,7 +2,7 @@
 import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import { App } from '../app.ts';
-import { parseDuration } from '../engine/secret.ts';
+import { parseDuration } from '../engine/duration.ts';
 import type { Asking, Prepared, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
@@ -56,6 +56,11 @@ export abstract class MaintCommand extends Command {
   private speaking: { app: App; mode: Mode; renderer: Renderer; interrupt: { stop(): void } } | undefined;
   protected prepared: Prepared | undefined;
   protected wantsJson = false;
+
+  /** What oclif's own `run` does, without loading a configuration anew. */
+  go(): Promise<unknown> {
+    return this._run();
+  }
 
   /** The composition root, wired to this terminal. */
   protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {

@@ -2,7 +2,8 @@
 import { homedir } from 'node:os';
 import { stripVTControlCharacters, styleText } from 'node:util';
 
-const GRAPHEMES = new Intl.Segmenter();
+/** Made when a line needs it: it takes longer than the rest of `maint status`. */
+let graphemes: Intl.Segmenter | undefined;
 /** Two cells: emoji, and the scripts that Unicode's East Asian Width calls wide. */
 const WIDE =
   /^(?:\p{Emoji_Presentation}|\p{Extended_Pictographic}\uFE0F|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303E\uFF01-\uFF60\uFFE0-\uFFE6])/u;
@@ -24,11 +25,16 @@ export function near(text: string, folder = process.cwd(), home = homedir()): st
   return home === '/' || home === '' ? here : here.replaceAll(`${home}/`, '~/');
 }
 
+function segments(text: string): Intl.Segments {
+  graphemes ??= new Intl.Segmenter();
+  return graphemes.segment(text);
+}
+
 /** In cells. */
 export function width(text: string): number {
   if (ASCII.test(text)) return text.length;
   let cells = 0;
-  for (const { segment } of GRAPHEMES.segment(text)) cells += WIDE.test(segment) ? 2 : 1;
+  for (const { segment } of segments(text)) cells += WIDE.test(segment) ? 2 : 1;
   return cells;
 }
 
@@ -40,7 +46,7 @@ export function cut(text: string, cells: number): string {
   if (width(text) <= cells) return text;
   let kept = '';
   let room = cells - 1;
-  for (const { segment } of GRAPHEMES.segment(text)) {
+  for (const { segment } of segments(text)) {
     room -= WIDE.test(segment) ? 2 : 1;
     if (room < 0) break;
     kept += segment;
