@@ -1,6 +1,9 @@
 // What every plugin owes, whatever it talks to: one suite, driven by a fixture per plugin that knows how its world
 // begins, looks from outside and is changed by others. See plugins.test.ts for the list.
+
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
+import { runCheck } from '../../src/engine/checks.ts';
 import {
   type Action,
   type AnyPlugin,
@@ -12,8 +15,8 @@ import {
   type Step,
   type Surface,
 } from '../../src/engine/contract.ts';
-import { runCheck } from '../../src/engine/converge.ts';
 import { stillOurs } from '../../src/engine/window.ts';
+import { mapLeaves } from '../../src/runbook/params.ts';
 import { type Machine, type MachineOptions, machine, readOnly, type Stage, windowOf } from '../support/machine.ts';
 import { describeWith, type ServerName } from '../support/servers.ts';
 
@@ -29,6 +32,8 @@ interface World {
   params(): Record<string, unknown>;
   /** what must come out nowhere */
   readonly secrets: readonly string[];
+  /** why no password can be planted in its URLs */
+  readonly noUserinfo?: string;
   /** as it is before any window */
   reset(): Promise<void>;
   /** another text after every write, whoever made it, as seen from outside: a server's own log or counters, a file's times */
@@ -50,6 +55,8 @@ export interface ResourceWorld extends World {
   readonly until?: { read(window: string): Promise<string | undefined>; graceMs?: number; precisionMs?: number };
   /** what others may do to what is ours, by name */
   readonly meddling?: Readonly<Record<string, Meddling>>;
+  /** what they may do between our look and our write; `there`: it was not overwritten */
+  readonly overtaking?: { by(): Promise<void>; there(): Promise<boolean> };
   readonly newcomer?: { add(): Promise<void>; frozen(window: string): Promise<boolean>; restored(): Promise<boolean> };
   /** another party's reason in the same place */
   readonly otherHolder?: { add(id: string): Promise<void>; there(id: string): Promise<boolean> };
@@ -100,6 +107,8 @@ interface Of<K extends AnyPlugin['kind'], W> {
 type OfResource = Of<'resource', ResourceWorld> & {
   /** where others may add to what is frozen */
   newcomers?: boolean;
+  /** where a write can be made to depend on what was seen */
+  compareAndSet?: boolean;
 };
 export type Fixture = OfResource | Of<'action', ActionWorld> | Of<'check', CheckWorld>;
 
@@ -135,6 +144,21 @@ function harness<W extends World>(plugin: AnyPlugin, start: () => Promise<W>) {
   afterAll(async () => {
     for (const one of machines) await one.close();
     await world?.stop();
+  });
+  test('a secret is planted wherever its params may hold one', () => {
+    const { secrets, noUserinfo } = get();
+    const bare: string[] = [];
+    let planted = 0;
+    mapLeaves(plugin.Params, get().params(), (value, path, marks) => {
+      if (marks.secret) planted++;
+      if (marks.secret && !secrets.includes(String(value))) bare.push(path.join('.'));
+      if (marks.url && !noUserinfo && !secrets.includes(decodeURIComponent(new URL(String(value)).password)))
+        bare.push(path.join('.'));
+      return value;
+    });
+    expect(bare).toEqual([]);
+    const schema = JSON.stringify(z.toJSONSchema(plugin.Params, { io: 'input', unrepresentable: 'any' }));
+    expect(planted).toBeGreaterThanOrEqual(schema.split('"secret":true').length - 1);
   });
   const get = (): W => {
     if (!world) throw new Error('the fixture did not start');
@@ -271,6 +295,22 @@ function resource(plugin: Resource, title: string, fixture: OfResource): void {
         await succeeds(m, ['soaking', 'closed']);
         expect(await newcomer.restored()).toBe(true);
         await over(m);
+      });
+
+    if (fixture.compareAndSet)
+      test('somebody is faster, between our look and our write: nothing of theirs is overwritten', async () => {
+        const { by, there } = h.world.overtaking!;
+        for (const at of ['open', 'soaking'] as const) {
+          await h.world.reset();
+          const m = h.machine();
+          if (at === 'open') m.overtakenBy(by);
+          await succeeds(m, ['open']);
+          expect(await h.world.held(m.id)).toBe(true);
+          if (at === 'soaking') m.overtakenBy(by);
+          await succeeds(m, ['soaking', 'closed']);
+          expect({ at, there: await there() }).toEqual({ at, there: true });
+          expect(await h.world.held(m.id)).toBe(false);
+        }
       });
 
     if (plugin.holders)

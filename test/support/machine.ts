@@ -3,8 +3,8 @@
 // its writers throw for ever.
 import { setTimeout as delay } from 'node:timers/promises';
 import { createClients, createRedactor } from '../../src/clients/index.ts';
-import type { Phase, Step, Surface, Window } from '../../src/engine/contract.ts';
 import type { Acting } from '../../src/engine/acting.ts';
+import type { Phase, Step, Surface, Window } from '../../src/engine/contract.ts';
 import { type Converged, converge } from '../../src/engine/converge.ts';
 import type { JournalEvent, Progress } from '../../src/engine/events.ts';
 import type { Clients, Writer } from '../../src/engine/io.ts';
