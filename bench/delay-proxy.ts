@@ -1,0 +1,75 @@
+// A network that is slow on purpose: what a client sends arrives later by so much, and each call is remembered with its
+// begin and its end. The same for HTTP and for Redis, so that every tool meets the same delay.
+import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
+
+export interface Call {
+  to: string;
+  /** by `performance.now()` */
+  began: number;
+  ended: number;
+}
+export interface DelayProxy {
+  port: number;
+  calls: Call[];
+  stop(): Promise<void>;
+}
+
+export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: number): Promise<DelayProxy> {
+  const calls: Call[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = connect({ ...at, noDelay: true });
+    client.setNoDelay(true);
+    let call: Call | undefined;
+    let onTheWay = 0;
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+      socket.on('error', () => socket.destroy());
+    }
+    client.on('data', (chunk) => {
+      const now = performance.now();
+      // A request in two pieces is one call, an answer ends it.
+      if (!call || call.ended > call.began) {
+        call = { to, began: now, ended: now };
+        calls.push(call);
+      }
+      onTheWay++;
+      setTimeout(() => {
+        onTheWay--;
+        upstream.write(chunk);
+      }, delayMs);
+    });
+    client.on('end', () => setTimeout(() => upstream.end(), delayMs));
+    upstream.on('data', (chunk) => {
+      client.write(chunk);
+      if (call && onTheWay === 0) call.ended = performance.now();
+    });
+    upstream.on('end', () => client.end());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    calls,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
+
+/** How long at least one call was under way: calls that go side by side count once. */
+export function criticalPath(calls: readonly Call[]): number {
+  let total = 0;
+  let until = Number.NEGATIVE_INFINITY;
+  for (const { began, ended } of [...calls].sort((a, b) => a.began - b.began)) {
+    if (ended > until) total += ended - Math.max(began, until);
+    until = Math.max(until, ended);
+  }
+  return total;
+}
