@@ -1,49 +1,17 @@
 // Both clients against a real Redis that is killed and started again.
-
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { createGuard, type Guard, type RedisClient, redisSource } from '../../../packages/guard/src/index.ts';
+import { describeWith, startRedis } from '../../support/servers.ts';
 import { until } from '../../support/until.ts';
 
 const ON = JSON.stringify({ version: 1, holders: { 'w-1': {} } });
 const OFF = JSON.stringify({ version: 1, holders: {} });
 const KEY = 'maint:read_only';
 
-let folder: string;
-let socket: string;
-let server: ChildProcess | null = null;
+let server: Awaited<ReturnType<typeof startRedis>>;
 let admin: Redis;
-
-async function startRedis(): Promise<void> {
-  const args = ['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--appendonly', 'yes'];
-  server = spawn('redis-server', [...args, '--appendfsync', 'always'], { stdio: 'ignore' });
-  await until(async () => {
-    const probe = connect(socket);
-    try {
-      await once(probe, 'connect');
-      return true;
-    } catch {
-      return false;
-    } finally {
-      probe.destroy();
-    }
-  });
-}
-
-async function killRedis(): Promise<void> {
-  const dying = server;
-  server = null;
-  if (!dying) return;
-  dying.kill('SIGKILL');
-  await once(dying, 'exit');
-}
 
 interface Service {
   client: RedisClient;
@@ -51,127 +19,122 @@ interface Service {
 }
 
 async function withIoredis(): Promise<Service> {
-  const client = new Redis({ path: socket, retryStrategy: () => 20 });
+  const client = new Redis({ path: server.socket, retryStrategy: () => 20 });
   client.on('error', () => {});
   return { client, close: () => client.disconnect() };
 }
 
 async function withNodeRedis(): Promise<Service> {
-  const client = createClient({ socket: { path: socket, tls: false, reconnectStrategy: 20 } });
+  const client = createClient({ socket: { path: server.socket, tls: false, reconnectStrategy: 20 } });
   client.on('error', () => {});
   await client.connect();
   return { client, close: () => client.destroy() };
 }
 
-const present = spawnSync('redis-server', ['--version']).status === 0;
-const suite = present ? describe : describe.skip;
-if (!present) console.log('skipped: the Redis source, because redis-server is not installed');
-
-suite.each([
+for (const [name, open] of [
   ['ioredis', withIoredis],
   ['redis', withNodeRedis],
-])('with the client %s', (_name, open) => {
-  let service: Service;
-  let guard: Guard;
+] as const) {
+  describeWith('redis', `with the client ${name}`, () => {
+    let service: Service;
+    let guard: Guard;
 
-  beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'guard-redis-'));
-    socket = join(folder, 'r.sock');
-    await startRedis();
-    admin = new Redis({ path: socket, retryStrategy: () => 20 });
-    admin.on('error', () => {});
-    service = await open();
-  });
-  afterEach(async () => {
-    await guard.close();
-    service.close();
-    admin.disconnect();
-    await killRedis();
-    rmSync(folder, { recursive: true, force: true });
-  });
+    beforeEach(async () => {
+      server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
+      admin = new Redis({ path: server.socket, retryStrategy: () => 20 });
+      admin.on('error', () => {});
+      service = await open();
+    });
+    afterEach(async () => {
+      await guard.close();
+      service.close();
+      admin.disconnect();
+      await server.stop();
+    });
 
-  function guarded(pollMs: number): Guard {
-    guard = createGuard({ source: redisSource(service.client, { pollMs, timeoutMs: 200 }), log: () => {} });
-    return guard;
-  }
+    function guarded(pollMs: number): Guard {
+      guard = createGuard({ source: redisSource(service.client, { pollMs, timeoutMs: 200 }), log: () => {} });
+      return guard;
+    }
 
-  const subscribers = async () => Number(((await admin.pubsub('NUMSUB', KEY)) as unknown[])[1]);
+    const subscribers = async () => Number(((await admin.pubsub('NUMSUB', KEY)) as unknown[])[1]);
 
-  test('a message alone makes the change known, and every one of 50', async () => {
-    guarded(3_600_000);
-    expect(await guard.ready()).toBe('source');
-    expect(guard.readOnly()).toBe(false);
-    await until(async () => (await subscribers()) === 1);
-    const taken: number[] = [];
-    for (let turn = 0; turn < 25; turn += 1) {
-      const from = performance.now();
+    test('a message alone makes the change known, and every one of 50', async () => {
+      guarded(3_600_000);
+      expect(await guard.ready()).toBe('source');
+      expect(guard.readOnly()).toBe(false);
+      await until(async () => (await subscribers()) === 1);
+      const taken: number[] = [];
+      for (let turn = 0; turn < 25; turn += 1) {
+        const from = performance.now();
+        await admin.multi().set(KEY, ON).publish(KEY, 'on').exec();
+        await until(() => guard.readOnly());
+        taken.push(performance.now() - from);
+        await admin.multi().del(KEY).publish(KEY, 'off').exec();
+        await until(() => !guard.readOnly());
+      }
+      taken.sort((a, b) => a - b);
+      console.log(`publish to known: median ${taken[12]?.toFixed(1)} ms, most ${taken[24]?.toFixed(1)} ms, of 25`);
+    });
+
+    test('the interval alone makes the change known', async () => {
+      guarded(20);
+      await admin.set(KEY, ON);
+      await until(() => guard.readOnly());
+      await admin.set(KEY, 'false');
+      await until(() => !guard.readOnly());
+    });
+
+    test('killed and started again: the state stays and ages, then both ways work again', async () => {
+      await admin.set(KEY, ON);
+      guarded(50);
+      await until(() => guard.readOnly());
+      await server.kill();
+      await until(() => guard.counts().errors.source > 0 && (guard.counts().flagAgeMs ?? 0) > 100);
+      expect(guard.readOnly()).toBe(true);
+      await server.restart();
+      // The key survived on disk; the change is found whichever way comes first.
+      await until(async () => (await subscribers()) === 1);
+      expect(guard.readOnly()).toBe(true);
+      await admin.set(KEY, OFF);
+      await until(() => !guard.readOnly());
+      expect(guard.counts().stale).toBe(false);
+    });
+
+    test('after a restart messages arrive again without the interval', async () => {
+      guarded(3_600_000);
+      await until(async () => (await subscribers()) === 1);
+      await server.kill();
+      await server.restart();
+      await until(async () => (await subscribers()) === 1);
       await admin.multi().set(KEY, ON).publish(KEY, 'on').exec();
       await until(() => guard.readOnly());
-      taken.push(performance.now() - from);
-      await admin.multi().del(KEY).publish(KEY, 'off').exec();
-      await until(() => !guard.readOnly());
-    }
-    taken.sort((a, b) => a - b);
-    console.log(`publish to known: median ${taken[12]?.toFixed(1)} ms, most ${taken[24]?.toFixed(1)} ms, of 25`);
-  });
-
-  test('the interval alone makes the change known', async () => {
-    guarded(20);
-    await admin.set(KEY, ON);
-    await until(() => guard.readOnly());
-    await admin.set(KEY, 'false');
-    await until(() => !guard.readOnly());
-  });
-
-  test('killed and started again: the state stays and ages, then both ways work again', async () => {
-    await admin.set(KEY, ON);
-    guarded(50);
-    await until(() => guard.readOnly());
-    await killRedis();
-    await until(() => guard.counts().errors.source > 0 && (guard.counts().flagAgeMs ?? 0) > 100);
-    expect(guard.readOnly()).toBe(true);
-    await startRedis();
-    // The key survived on disk; the change is found whichever way comes first.
-    await until(async () => (await subscribers()) === 1);
-    expect(guard.readOnly()).toBe(true);
-    await admin.set(KEY, OFF);
-    await until(() => !guard.readOnly());
-    expect(guard.counts().stale).toBe(false);
-  });
-
-  test('after a restart messages arrive again without the interval', async () => {
-    guarded(3_600_000);
-    await until(async () => (await subscribers()) === 1);
-    await killRedis();
-    await startRedis();
-    await until(async () => (await subscribers()) === 1);
-    await admin.multi().set(KEY, ON).publish(KEY, 'on').exec();
-    await until(() => guard.readOnly());
-  });
-
-  test('down at the start: unknown, then known when it comes up', async () => {
-    await killRedis();
-    guard = createGuard({
-      source: redisSource(service.client, { pollMs: 20, timeoutMs: 50 }),
-      readyTimeoutMs: 100,
-      onUnknown: 'refuse',
-      log: () => {},
     });
-    expect(await guard.ready()).toBe('unknown');
-    expect(guard.readOnly()).toBe(true);
-    await startRedis();
-    await until(() => !guard.readOnly());
-    await until(async () => (await subscribers()) === 1);
-  });
 
-  test('closing leaves the service its client and takes the subscriber away', async () => {
-    guarded(20);
-    await until(async () => (await subscribers()) === 1);
-    await guard.close();
-    await until(async () => (await subscribers()) === 0);
-    expect(await service.client.get(KEY)).toBeNull();
+    test('down at the start: unknown, then known when it comes up', async () => {
+      await server.kill();
+      guard = createGuard({
+        source: redisSource(service.client, { pollMs: 20, timeoutMs: 50 }),
+        readyTimeoutMs: 100,
+        onUnknown: 'refuse',
+        log: () => {},
+      });
+      expect(await guard.ready()).toBe('unknown');
+      expect(guard.readOnly()).toBe(true);
+      await server.restart();
+      await until(() => !guard.readOnly());
+      await until(async () => (await subscribers()) === 1);
+    });
+
+    test('closing leaves the service its client and takes the subscriber away', async () => {
+      guarded(20);
+      await until(async () => (await subscribers()) === 1);
+      await guard.close();
+      await until(async () => (await subscribers()) === 0);
+      expect(await service.client.get(KEY)).toBeNull();
+    });
   });
-});
+}
 
 test('what is no Redis client is an error at the start', () => {
   expect(() => redisSource({} as RedisClient)).toThrow('redisSource: a client of ioredis or redis');
