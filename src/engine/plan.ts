@@ -102,7 +102,8 @@ export function simulateStep(step: Step, phase: Phase, window: Window, mine: Map
       if (!all.drift.some((one) => one.id === drift.id)) all.drift.push(drift);
     }
     all.release.push(...decision.release);
-    for (const { id } of decision.pending) if (!decision.changes.some((change) => change.id === id)) mine.delete(id);
+    const changing = new Set(decision.changes.map((change) => change.id));
+    for (const { id } of decision.pending) if (!changing.has(id)) mine.delete(id);
     if (decision.changes.length === 0) return all;
     if (turn > 4)
       throw new Refusal(
@@ -218,9 +219,11 @@ function planResource(
   const seenBefore = new Map(seen);
   try {
     const decision = simulateStep(step, phase, window, mine, seen);
+    // by id: there may be ten thousand of them
+    const earlier = new Map(entry.changes.map((change) => [change.id, change]));
     for (const change of decision.changes) {
-      const earlier = entry.changes.find((one) => one.id === change.id);
-      if (earlier) earlier.to = change.to;
+      const known = earlier.get(change.id);
+      if (known) known.to = change.to;
       else entry.changes.push(change);
     }
     entry.unknown.push(...decision.unknown);
