@@ -319,6 +319,17 @@ export class App {
     return lease && (await thisMachine()).dead(lease.owner) ? undefined : lease;
   }
 
+  /** The last things that the journal knows of an environment's live window, for who takes over. */
+  async lastDone(environment: string): Promise<string[]> {
+    const journal = await this.journal();
+    const [row] = await journal.windows({ environment, live: true });
+    const events = row ? await journal.read(row.id) : [];
+    return events
+      .filter(({ event }) => 'step' in event)
+      .slice(-3)
+      .map(({ at, event }) => `  ${at.slice(11, 19)}Z  ${'step' in event ? event.step : ''}  ${event.type}`);
+  }
+
   async close(): Promise<void> {
     for (const close of this.closing) await close().catch(() => undefined);
     await this.opened?.end().catch(() => undefined);

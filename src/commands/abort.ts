@@ -26,7 +26,7 @@ export class Abort extends MaintCommand {
       await abort(await app.host(!flags['dry-run']), prepared, state, {
         skip: [],
         dryRun: flags['dry-run'],
-        waitMs: flags.wait ?? 0,
+        ...this.leaseOf(app, flags),
       }),
     );
   }

@@ -37,7 +37,7 @@ export class End extends MaintCommand {
     const { flags } = await this.parse(End);
     const app = await this.app(flags);
     const { end, leave, nothingToEnd, removeHolder } = await import('../engine/verbs/end.ts');
-    const lease = { waitMs: flags.wait ?? 0 };
+    const lease = this.leaseOf(app, flags);
     const choice = { runbook: flags.runbook, environment: flags.env, only: [], skip: [] };
     if (flags.holder) {
       this.prepared = await app.prepare(choice);

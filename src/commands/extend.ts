@@ -30,7 +30,7 @@ export class Extend extends MaintCommand {
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot extend ${live.id}` });
     this.prepared = prepared;
     await this.finish(
-      await extend(await app.host(true), prepared, state, { byMs: flags.by, until, waitMs: flags.wait ?? 0 }),
+      await extend(await app.host(true), prepared, state, { byMs: flags.by, until, ...this.leaseOf(app, flags) }),
     );
   }
 }

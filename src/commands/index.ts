@@ -1,8 +1,10 @@
 // The explicit list of commands: oclif finds them in a bundle by it.
 import { Abort } from './abort.ts';
+import { Announce } from './announce.ts';
 import { Completion } from './completion.ts';
 import { End } from './end.ts';
 import { Extend } from './extend.ts';
+import { Note } from './note.ts';
 import { Observe } from './observe.ts';
 import { Rehearse } from './rehearse.ts';
 import { Report } from './report.ts';
@@ -16,9 +18,11 @@ import { Verify } from './verify.ts';
 
 export const COMMANDS = {
   abort: Abort,
+  announce: Announce,
   completion: Completion,
   end: End,
   extend: Extend,
+  note: Note,
   observe: Observe,
   rehearse: Rehearse,
   report: Report,

@@ -38,7 +38,7 @@ export class Start extends MaintCommand {
         reason: flags.reason,
         ticket: flags.ticket,
         dryRun,
-        waitMs: flags.wait ?? 0,
+        ...this.leaseOf(app, flags),
         again: ['maint', 'start', ...this.argv].join(' '),
       }),
     );

@@ -47,7 +47,7 @@ export async function converge(
   const { state } = acting;
   const steps = acting.steps.filter((step) => !step.skipped);
   if (state.phase !== phase) await acting.record([{ type: 'phase', phase, verb: options.verb }]);
-  const order = isClosing(phase) ? closingOrder(acting, steps, phase) : openingOrder(steps);
+  const order = isClosing(phase) ? closingOrder(acting, steps, phase) : openingOrder(steps, phase);
   acting.emit({
     type: 'phase',
     phase,
@@ -71,7 +71,9 @@ export async function converge(
 }
 
 /** An action at `open` needs the walls closed: what stands before the last wall waits for it. */
-function openingOrder(all: readonly Step[]): Step[] {
+function openingOrder(all: readonly Step[], phase: Phase): Step[] {
+  // Only what is told beforehand: no wall, no purge, no check.
+  if (phase === 'announced') return all.filter((step) => isHeld(step, phase));
   const steps = all.filter((step) => step.plugin.kind !== 'check' || step.plugin.on.includes('open'));
   const lastWall = steps.findLastIndex((step) => roleOf(step) === 'wall');
   const early = steps.slice(0, Math.max(lastWall, 0)).filter((step) => step.plugin.kind === 'action');

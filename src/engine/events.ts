@@ -10,6 +10,8 @@ export type JournalEvent =
   | {
       type: 'opened';
       environment: string;
+      /** announced for later: the planned start. The window begins in phase `announced` */
+      startsAt?: string | undefined;
       until: string;
       reason: string;
       ticket?: string | undefined;
@@ -31,6 +33,10 @@ export type JournalEvent =
       only: string[];
       skip: string[];
     }
+  /** an announced window is moved */
+  | { type: 'moved'; startsAt: string; until: string; by: string }
+  /** an announced window is opened: since now, until then */
+  | { type: 'began'; until: string; by: string }
   | { type: 'phase'; phase: Phase; verb: string }
   | { type: 'reached'; phase: Phase }
   | { type: 'extended'; until: string; by: string }

@@ -131,6 +131,7 @@ export function copyWorld(world: World): World {
 /** The steps a phase acts on, in its order. */
 export function phaseSteps(steps: readonly Step[], phase: Phase, owned: OwnedWorld): Step[] {
   const active = steps.filter((step) => !step.skipped);
+  if (phase === 'announced') return active.filter((step) => isHeld(step, phase));
   if (!isClosing(phase)) return active;
   return endOrder(active).filter((step) => {
     if (step.plugin.kind !== 'resource') return step.plugin.kind === 'action';

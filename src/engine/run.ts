@@ -6,7 +6,7 @@ import type { Acting } from './acting.ts';
 import type { Step } from './contract.ts';
 import type { JournalEvent, Progress, Recorded } from './events.ts';
 import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
-import { type Journal, LEASE_RENEW_MS, type Lease, type Owner, StaleToken } from './journal.ts';
+import { type Journal, LEASE_RENEW_MS, type Lease, type Owner, StaleToken, WindowExists } from './journal.ts';
 import { point } from './points.ts';
 import { apply, type WindowState } from './window.ts';
 
@@ -33,8 +33,8 @@ export interface Host {
   version: string;
 }
 export interface LeaseOptions {
-  /** take it from a run that is alive */
-  takeover?: boolean;
+  /** Take it from another run; asked first where that one is alive. Throws to refuse. */
+  takeover?: ((existing: Lease) => Promise<void>) | undefined;
   /** how long to wait for a run that is alive; default: not at all */
   waitMs?: number;
 }
@@ -128,7 +128,16 @@ export class Run {
   /** The window and its first events in one commit. */
   async openWindow(id: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
     point('window', 'append opened', 'before');
-    const recorded = await this.host.journal.open(this.lease, id, events);
+    const recorded = await this.host.journal.open(this.lease, id, events).catch((error: unknown) => {
+      if (!(error instanceof WindowExists)) throw error;
+      throw new MaintError(
+        'E_WINDOW_OPEN',
+        `${this.lease.environment} has a window already: ${error.id}. Nothing changed.`,
+        {
+          next: ['maint status'],
+        },
+      );
+    });
     point('window', 'append opened', 'after');
     return recorded;
   }
@@ -251,6 +260,7 @@ async function takeLease(
       const left = existing.expiresAt + WRITE_DEADLINE_MS - now;
       if (machine.dead(existing.owner)) instead = existing.token;
       else if (options.takeover) {
+        if (now - existing.renewedAt < ALIVE_MS) await options.takeover(existing);
         instead = existing.token;
         quietAt = monotonicNow() + left;
       } else if (now - existing.renewedAt < ALIVE_MS) {

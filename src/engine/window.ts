@@ -51,10 +51,14 @@ export interface WindowState {
   /** the soak of this phase: RFC 3339 */
   soakUntil?: string | undefined;
   soakSeq: number;
+  /** when people were told something last: RFC 3339 */
+  toldAt: string;
   lastActor: string;
   lastAt: string;
 }
 
+/** Events that the notices follow. */
+const TOLD: ReadonlySet<JournalEvent['type']> = new Set(['phase', 'extended', 'moved', 'overdue', 'note']);
 const ENDED: ReadonlySet<Phase> = new Set(['closed', 'aborted']);
 
 /** Folds a window's events. undefined: no such window. `surfaces` are parsed by who knows how (the journal keeps their text). */
@@ -74,7 +78,7 @@ export function fold(
     window: {
       id,
       environment: opened.environment,
-      since: first.at,
+      since: opened.startsAt ?? first.at,
       until: opened.until,
       plannedUntil: opened.until,
       reason: opened.reason,
@@ -87,7 +91,7 @@ export function fold(
       by: opened.by,
       surfaces,
     },
-    phase: 'open',
+    phase: opened.startsAt === undefined ? 'open' : 'announced',
     phaseSeq: first.seq,
     phaseAt: first.at,
     reached: false,
@@ -101,6 +105,7 @@ export function fold(
     spawned: new Map(),
     walls: 'open',
     soakSeq: 0,
+    toldAt: first.at,
     lastActor: opened.by,
     lastAt: first.at,
   };
@@ -112,8 +117,15 @@ export function fold(
 export function apply(state: WindowState, { seq, at, token, event }: Recorded): void {
   state.lastSeq = seq;
   state.lastAt = at;
+  if (TOLD.has(event.type)) state.toldAt = at;
   switch (event.type) {
     case 'opened':
+      return;
+    case 'moved':
+      state.window = { ...state.window, since: event.startsAt, until: event.until, plannedUntil: event.until };
+      return;
+    case 'began':
+      state.window = { ...state.window, since: at, until: event.until, plannedUntil: event.until, overdue: false };
       return;
     case 'phase':
       state.phase = event.phase;

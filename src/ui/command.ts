@@ -3,6 +3,8 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import { App } from '../app.ts';
 import { parseDuration } from '../engine/duration.ts';
+import type { Lease } from '../engine/journal.ts';
+import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, Prepared, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
@@ -32,6 +34,7 @@ export const stepFlags = {
 };
 export const leaseFlags = {
   yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
+  takeover: Flags.boolean({ description: 'take the window over from a run that is acting; asks' }),
   wait: durationFlag({ description: 'wait this long for a run that is acting right now' })(),
 };
 
@@ -86,6 +89,29 @@ export abstract class MaintCommand extends Command {
     });
     this.speaking = { app, mode, renderer, interrupt };
     return app;
+  }
+
+  /** How to get the run lease: waiting, or taking it over from somebody who is told by name. */
+  protected leaseOf(app: App, flags: { wait?: number | undefined; takeover: boolean; yes: boolean }): LeaseOptions {
+    const takeover = async (existing: Lease): Promise<void> => {
+      const { owner, environment } = existing;
+      const doing = `${owner.name} is acting on ${environment}: maint ${owner.verb} (pid ${owner.pid} on ${owner.host})`;
+      await this.speaking?.renderer.stop();
+      const lines = [
+        `${doing}.`,
+        ...(await app.lastDone(environment)),
+        'Its next write will be refused; yours begin when its last one cannot arrive any more (25 s at the most).',
+      ];
+      if (!this.wantsJson) await this.show(process.stderr, lines);
+      if (flags.yes) return;
+      if (!(process.stdin.isTTY === true && process.stderr.isTTY === true) || this.wantsJson)
+        throw new MaintError('E_YES', `${doing}. Nothing changed.`, {
+          next: ['take it over all the same: --takeover --yes'],
+        });
+      const { typeToGoOn } = await import('./confirm.ts');
+      await typeToGoOn(environment, app.options.interrupt.signal);
+    };
+    return { waitMs: flags.wait ?? 0, ...(flags.takeover ? { takeover } : {}) };
   }
 
   private async confirm(app: App, mode: Mode, yes: boolean, asking: Asking): Promise<void> {

@@ -53,8 +53,13 @@ async function look(app: App, environment: string | undefined): Promise<StatusVi
   const notes: string[] = [];
   let status: Status;
   try {
-    const { prepared, state } = await app.prepareWindow(live, { lead: 'not looked at the world' });
+    const { prepared, state: found } = await app.prepareWindow(live, { lead: 'not looked at the world' });
     const host = await app.host(false);
+    let state = found;
+    if (!found.window.overdue && Date.parse(found.window.until) <= Date.now()) {
+      const { markOverdue } = await import('../engine/verbs/extend.ts');
+      state = await markOverdue(await app.host(true), prepared, found);
+    }
     const quiet = state.reached && state.phase === 'open';
     const planned = quiet
       ? await plan(

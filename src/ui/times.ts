@@ -8,6 +8,11 @@ const SOON_MS = 12 * 3_600_000;
 
 /** "03:30Z": the next such time after `now` (epoch ms), at most 12 hours ahead; or RFC 3339. Returns RFC 3339 in UTC. */
 export function parseUntil(text: string, now: number): string {
+  return parseTime(text, now, 'until', 'extend');
+}
+
+/** The same for another flag: its name, and the command for "next". */
+export function parseTime(text: string, now: number, flag: 'until' | 'at', command: string): string {
   const clock = CLOCK.exec(text);
   if (clock) {
     const at = new Date(now);
@@ -17,14 +22,19 @@ export function parseUntil(text: string, now: number): string {
     if (at.getTime() - now <= SOON_MS) return at.toISOString();
     throw new MaintError(
       'E_USAGE',
-      `--until ${text} has passed today; it is ${new Date(now).toISOString().slice(11, 16)}Z now. Nothing changed.`,
-      { next: ['maint extend --by 15m', `tomorrow? maint extend --until ${at.toISOString().slice(0, 16)}Z`] },
+      `--${flag} ${text} has passed today; it is ${new Date(now).toISOString().slice(11, 16)}Z now. Nothing changed.`,
+      {
+        next: [
+          ...(flag === 'until' ? ['maint extend --by 15m'] : []),
+          `tomorrow? maint ${command} --${flag} ${at.toISOString().slice(0, 16)}Z`,
+        ],
+      },
     );
   }
   const full = FULL.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(full)) return new Date(full).toISOString();
-  throw new MaintError('E_USAGE', `--until ${text} is no time.`, {
+  throw new MaintError('E_USAGE', `--${flag} ${text} is no time.`, {
     details: ['allowed: a time of day in UTC (03:30Z), or date and time (2026-12-01T03:30Z)'],
-    next: ['maint extend --until 03:30Z'],
+    next: [`maint ${command} --${flag} 03:30Z`],
   });
 }

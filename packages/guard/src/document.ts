@@ -15,6 +15,8 @@ export interface Holder {
   readonly reason: string | null;
   readonly contact: string | null;
   readonly statusPage: string | null;
+  /** the last word to people, for a banner */
+  readonly note: string | null;
   /** What happens past `until`: go on refusing, or stop holding. */
   readonly onExpiry: 'hold' | 'open';
 }
@@ -78,6 +80,7 @@ function readHolder([window, value]: [string, unknown]): Holder {
     reason: textOf(fields.reason),
     contact: textOf(fields.contact),
     statusPage: textOf(fields.status_page),
+    note: textOf(fields.note),
     onExpiry: fields.on_expiry === 'open' ? 'open' : 'hold',
   };
 }

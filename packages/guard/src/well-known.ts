@@ -26,6 +26,7 @@ export interface MaintenanceDocument {
     readonly reason: string | null;
     readonly contact: string | null;
     readonly status_page: string | null;
+    readonly note: string | null;
     readonly overdue: boolean;
   }[];
   /** Since the source last confirmed this; null when it never has. */
@@ -52,6 +53,7 @@ export function maintenanceDocument(keeper: Keeper, tally: Tally, now: number): 
       reason: h.reason,
       contact: h.contact,
       status_page: h.statusPage,
+      note: h.note,
       overdue: h.untilMs !== null && h.untilMs <= now,
     })),
     flag_age_ms: keeper.ageMs(),

@@ -10,8 +10,10 @@ import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
 import { fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
+import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
-import { failureLines, foreignHolders, leftCount, liveWindow, lookLines, refreeze } from './start.ts';
+import { refreeze } from './start.ts';
+import { foreignHolders, liveWindow } from './windows.ts';
 
 export interface EndOptions extends LeaseOptions {
   /** default: as the window was opened with */

@@ -1,12 +1,15 @@
 // extend and note: one event, then converge of the same phase: what carries the end follows, nothing else moves.
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import type { Step } from '../contract.ts';
 import { converge } from '../converge.ts';
+import { roleOf } from '../roles.ts';
 import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
+import { failureLines, lookLines } from './failures.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
-import { failureLines, liveWindow, lookLines } from './start.ts';
+import { liveWindow } from './windows.ts';
 
 export interface ExtendOptions extends LeaseOptions {
   byMs?: number | undefined;
@@ -60,6 +63,67 @@ export async function extend(
       state,
     };
   });
+}
+
+/** One event; the notices follow: page, chat, flag. */
+export async function note(
+  host: VerbHost,
+  prepared: Prepared,
+  live: WindowState,
+  text: string,
+  options: LeaseOptions,
+): Promise<VerbResult> {
+  const { environment } = prepared;
+  return await withLease(host, environment, 'note', options, async (run) => {
+    const state = await liveWindow(host, environment, prepared);
+    if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
+      throw noWindow(environment, 'note');
+    const by = run.lease.owner.name;
+    await run.append(state, [
+      { type: 'run', state: 'began', verb: 'note', owner: by },
+      { type: 'note', text, by },
+    ]);
+    const result = await converge(run.acting(state, tellers(prepared)), state.phase, { verb: 'note' });
+    const failed = result.failures.length;
+    await run.append(state, [{ type: 'run', state: 'ended', verb: 'note', owner: by, exit: EXIT.DONE }]);
+    return {
+      verb: 'note',
+      exit: EXIT.DONE,
+      environment,
+      window: state.id,
+      headline: `Told: "${text}"${failed > 0 ? `, but ${count(failed, 'notice')} could not follow:` : ''}`,
+      details: failureLines(result.failures),
+      look: failed,
+      next: [{ command: 'maint status' }],
+      state,
+    };
+  });
+}
+
+/**
+ * Past its end: marked once, and the notices say "taking longer than planned". Nobody is waited for: who looks next
+ * does it otherwise. Returns the state as it is then.
+ */
+export async function markOverdue(host: VerbHost, prepared: Prepared, live: WindowState): Promise<WindowState> {
+  if (live.window.overdue || live.phase !== 'open' || !live.reached) return live;
+  if (Date.parse(live.window.until) > (await host.journal.now())) return live;
+  try {
+    return await withLease(host, prepared.environment, 'status', {}, async (run) => {
+      const state = await liveWindow(host, prepared.environment, prepared);
+      if (state?.id !== live.id || state.window.overdue || state.phase !== 'open') return state ?? live;
+      await run.append(state, [{ type: 'overdue' }]);
+      await converge(run.acting(state, tellers(prepared)), 'open', { verb: 'overdue' });
+      return state;
+    });
+  } catch (error) {
+    if (error instanceof MaintError && error.code === 'E_BUSY') return live;
+    throw error;
+  }
+}
+
+/** What tells people: a note moves nothing else. */
+function tellers(prepared: Prepared): Step[] {
+  return prepared.steps.filter((step) => roleOf(step) === 'notice' || step.plugin.name.startsWith('flag/'));
 }
 
 export function noWindow(environment: string, verb: string): MaintError {

@@ -9,7 +9,7 @@ import { monotonicNow, waitUntil } from '../run.ts';
 import { failedThings, type Label, label, stillOurs, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import type { NextCommand, Prepared, VerbHost, VerbResult } from './result.ts';
-import { recentWindows } from './start.ts';
+import { recentWindows } from './windows.ts';
 
 export interface Status {
   environment: string;
@@ -27,6 +27,8 @@ export interface Status {
 }
 
 const ALIVE_MS = 6_000;
+/** The longest that people should wait for news. */
+const TELL_EVERY_MS = 20 * 60_000;
 
 /** What the journal alone tells; `planned` adds what a look at the world found (newcomers, drift). */
 export async function statusOf(
@@ -120,6 +122,11 @@ export async function statusOf(
         ...(drift.length > 0 ? [`changed by somebody else: ${drift.slice(0, 3).join(', ')}`] : []),
       ].join(' · '),
     );
+    const silent = now - Date.parse(state.toldAt);
+    if (silent > TELL_EVERY_MS) {
+      lines.push(`the last update is ${lasting(silent)} old: people wait for the next one`);
+      next.push({ command: 'maint note "…, next update 02:40Z"', why: 'page and chat follow' });
+    }
     if (newcomers.length > 0)
       next.push({ command: startAgain, why: 'stops what appeared since; the end does not move' });
   }

@@ -7,7 +7,7 @@ import { type Rehearsal, rehearse } from '../rehearse.ts';
 import { monotonicNow } from '../run.ts';
 import { count } from '../words.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
-import { foreignHolders, liveWindow, recentWindows } from './start.ts';
+import { foreignHolders, liveWindow, recentWindows } from './windows.ts';
 
 /** The same name in every recorded world: a holder that a rehearsal would place is recorded as not there. */
 const REHEARSED = 'w-rehearsal';

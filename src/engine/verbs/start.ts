@@ -4,15 +4,17 @@ import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { StepFailure } from '../acting.ts';
 import { runCheck } from '../checks.ts';
-import type { Resource, Step, Window } from '../contract.ts';
+import type { Window } from '../contract.ts';
 import { converge } from '../converge.ts';
 import { estimate } from '../estimate.ts';
-import type { JournalEvent, Recorded } from '../events.ts';
+import type { JournalEvent } from '../events.ts';
 import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
-import { fold, label, type WindowState } from '../window.ts';
+import { fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
+import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { foreignHolders, liveWindow, newWindowId, openAlready, recentWindows, refuseOther } from './windows.ts';
 
 export interface StartOptions extends LeaseOptions {
   windowMs: number;
@@ -24,11 +26,6 @@ export interface StartOptions extends LeaseOptions {
 }
 
 const BASELINE_MS = 30_000;
-const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
-
-export function newWindowId(random: () => number = Math.random): string {
-  return `w-${Array.from({ length: 6 }, () => CROCKFORD[Math.floor(random() * 32)]).join('')}`;
-}
 
 export async function start(host: VerbHost, prepared: Prepared, options: StartOptions): Promise<VerbResult> {
   const { environment } = prepared;
@@ -38,22 +35,28 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking')
       throw openAlready(live, 'is on its way out');
   }
-  const provisional = live?.window ?? provisionalWindow(prepared, options, host);
+  const announced = live?.phase === 'announced';
+  const fresh = provisionalWindow(prepared, options, host);
+  const provisional = !live
+    ? fresh
+    : announced
+      ? { ...live.window, since: fresh.since, until: fresh.until, plannedUntil: fresh.until }
+      : live.window;
   const looking: Looking = {
     steps: prepared.steps,
     clients: host.clients,
     signal: host.interrupt.signal,
     now: monotonicNow,
   };
-  if (!live) await refuseForeign(looking, provisional);
+  if (!live || announced) await refuseForeign(looking, provisional);
 
   const history = await recentWindows(host, environment);
   const [shown, baseline] = await Promise.all([
     plan(looking, provisional, live, ['open']),
-    live ? [] : takeBaseline(host, prepared, provisional, options.dryRun),
+    live && !announced ? [] : takeBaseline(host, prepared, provisional, options.dryRun),
   ]);
   const times = estimate(prepared.steps, history, changesByStep(shown));
-  if (!live) refuseTooShort(prepared, options, times);
+  if (!live || announced) refuseTooShort(prepared, options, times);
   refusePlan(shown, environment);
   prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
   const asking = {
@@ -78,12 +81,15 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   await host.confirm({ plan: shown, changed: false, ...asking });
 
   return await withLease(host, environment, 'start', options, async (run) => {
-    let current = live ? await liveWindow(host, environment, prepared) : undefined;
-    if (!live && (await liveWindow(host, environment, prepared)))
-      throw openAlready((await liveWindow(host, environment, prepared))!, 'was opened by somebody else meanwhile');
+    let current = await liveWindow(host, environment, prepared);
+    if (current && current.id !== live?.id) throw openAlready(current, 'was opened by somebody else meanwhile');
+    if (live && !current)
+      throw new MaintError('E_NO_WINDOW', `${live.id} was ended by somebody else meanwhile. Nothing changed.`, {
+        next: [options.again],
+      });
     let agreed = shown;
     for (;;) {
-      const again = await plan(looking, current?.window ?? provisional, current, ['open']);
+      const again = await plan(looking, provisional, current, ['open']);
       refusePlan(again, environment);
       if (samePlan(agreed, again)) break;
       await host.confirm({ plan: again, changed: true, ...asking });
@@ -93,8 +99,12 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     else {
       await run.append(current, [{ type: 'run', state: 'began', verb: 'start', owner: run.lease.owner.name }]);
       if (current.phase === 'soaking') await refreeze(run, current);
+      if (current.phase === 'announced') {
+        const until = new Date((await host.journal.now()) + options.windowMs).toISOString();
+        await run.append(current, [{ type: 'began', until, by: run.lease.owner.name }, ...baseline]);
+      }
     }
-    return await opened(host, run, prepared, current, options, live?.reached === true);
+    return await opened(host, run, prepared, current, options, live?.reached === true && !announced);
   });
 }
 
@@ -259,50 +269,8 @@ async function undo(
   );
 }
 
-export function leftCount(failures: readonly StepFailure[]): number {
-  return failures.reduce((sum, failure) => sum + Math.max(1, failure.ids.length), 0);
-}
-export function failureLines(failures: readonly StepFailure[]): string[] {
-  return failures.map(
-    (failure) =>
-      `${failure.step}${failure.ids.length > 0 ? ` ${failure.ids.slice(0, 3).join(', ')}${failure.ids.length > 3 ? ` and ${failure.ids.length - 3} more` : ''}` : ''}  ${failure.message}`,
-  );
-}
 function nextOf(failures: readonly StepFailure[]): string[] {
   return failures.flatMap((failure) => (failure.next ? [failure.next] : []));
-}
-/** Everything that somebody should look at, one line each. */
-export function lookLines(state: WindowState): string[] {
-  const lines = state.drifts.map(
-    ({ step, id, gone }) =>
-      `${step} ${id}  ${gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
-  );
-  lines.push(...state.looks.map(({ step, text }) => `${step}  ${text}`));
-  for (const [step, moments] of state.checked) {
-    for (const [moment, { outcome, summary }] of moments) {
-      // what failed at `open` stopped the start, and is told there
-      if (outcome === 'pass' || (outcome === 'fail' && moment === 'open')) continue;
-      const words = { fail: '', inconclusive: 'inconclusive: ', unknown: 'cannot tell: ' }[outcome];
-      lines.push(`${step}  ${moment}: ${words}${summary}`);
-    }
-  }
-  return lines;
-}
-
-export async function liveWindow(
-  host: VerbHost,
-  environment: string,
-  prepared?: Prepared,
-): Promise<WindowState | undefined> {
-  const [row] = await host.journal.windows({ environment, live: true });
-  if (!row) return undefined;
-  return fold(row.id, await host.journal.read(row.id), prepared?.surfaces ?? []);
-}
-
-/** The last five windows of the environment that are over, for estimates. */
-export async function recentWindows(host: Pick<VerbHost, 'journal'>, environment: string): Promise<Recorded[][]> {
-  const rows = await host.journal.windows({ environment, live: false });
-  return await Promise.all(rows.slice(0, 5).map((row) => host.journal.read(row.id)));
 }
 
 function provisionalWindow(prepared: Prepared, options: StartOptions, host: VerbHost): Window {
@@ -324,53 +292,6 @@ function provisionalWindow(prepared: Prepared, options: StartOptions, host: Verb
     by: host.machine.owner('start').name,
     surfaces: prepared.surfaces,
   };
-}
-
-function openAlready(state: WindowState, why: string): MaintError {
-  const { window } = state;
-  return new MaintError(
-    'E_WINDOW_OPEN',
-    `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`,
-    {
-      next: [
-        'maint status',
-        'need longer? maint extend --by 15m',
-        `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
-      ],
-    },
-  );
-}
-
-/** The same text converges; another text is another intention. */
-function refuseOther(live: WindowState, prepared: Prepared): void {
-  const was = live.opened;
-  const differs =
-    was.runbook.text !== prepared.text
-      ? 'with another text of the runbook'
-      : (was.runbook.surfaces?.text ?? '') !== (prepared.surfacesFile?.text ?? '')
-        ? 'with other surfaces'
-        : was.only.join() !== prepared.only.join() || was.skip.join() !== prepared.skip.join()
-          ? 'with other --only / --skip'
-          : undefined;
-  if (differs) throw openAlready(live, `is already read-only, ${differs}`);
-}
-
-/** Somebody whose state this is not holds the flag for the same environment. */
-export async function foreignHolders(
-  looking: Looking,
-  environment: string,
-  ours: string,
-): Promise<{ step: Step; id: string; until: string; reason: string }[]> {
-  const found: { step: Step; id: string; until: string; reason: string }[] = [];
-  for (const step of looking.steps) {
-    if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
-    const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + 10_000 });
-    const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
-    for (const holder of holders)
-      if (holder.environment === environment && holder.id !== ours)
-        found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
-  }
-  return found;
 }
 
 async function refuseForeign(looking: Looking, window: Window): Promise<void> {

@@ -26,6 +26,8 @@ export const FlagState = z.strictObject({
   contact: z.string(),
   status_page: z.string().optional(),
   on_expiry: z.enum(['hold', 'open']),
+  /** the last word to people: what a banner shows */
+  note: z.string().optional(),
 });
 export type FlagState = z.infer<typeof FlagState>;
 
@@ -143,6 +145,7 @@ export function holderOf(window: Window): FlagState {
     contact: window.contact,
     ...(window.statusPage === undefined ? {} : { status_page: window.statusPage }),
     on_expiry: window.onExpiry,
+    ...(window.note === undefined ? {} : { note: window.note }),
   };
 }
 
@@ -159,6 +162,7 @@ function stateOf(raw: RawHolder): FlagState {
     contact: text('contact'),
     ...(statusPage === '' ? {} : { status_page: statusPage }),
     on_expiry: fields['on_expiry'] === 'open' ? 'open' : 'hold',
+    ...(text('note') === '' ? {} : { note: text('note') }),
   };
 }
 
@@ -172,6 +176,7 @@ function sameHolder(a: Is<FlagState>, b: Is<FlagState>): boolean {
       state.contact,
       state.status_page,
       state.on_expiry,
+      state.note,
     ];
   return JSON.stringify(view(a)) === JSON.stringify(view(b));
 }

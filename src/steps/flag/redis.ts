@@ -14,7 +14,8 @@ export type RedisFlagParams = z.infer<typeof RedisFlagParams>;
 
 /**
  * ARGV: whether the key was there, what it held, whether it shall be there, what it shall hold, the channel.
- * SET takes a time to live away on purpose: a flag that expires would open the writes by itself.
+ * SET takes a time to live away on purpose: a flag that expires would open the writes by itself. A PUBLISH that is not
+ * allowed must not make an error of a SET that was done: guards read the key each second anyway.
  */
 const SWAP = `
 local now = redis.call('GET', KEYS[1])
@@ -24,7 +25,7 @@ elseif now ~= ARGV[2] then
   return 0
 end
 if ARGV[3] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[4]) end
-redis.call('PUBLISH', ARGV[5], ARGV[4])
+redis.pcall('PUBLISH', ARGV[5], ARGV[4])
 return 1`;
 
 const NOT_OURS_TO_READ = new Set(['NOPERM', 'NOAUTH', 'WRONGPASS', 'WRONGTYPE']);

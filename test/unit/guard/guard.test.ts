@@ -155,6 +155,7 @@ test('the maintenance document, whole', () => {
         reason: null,
         contact: '#ops',
         status_page: null,
+        note: null,
         overdue: true,
       },
     ],

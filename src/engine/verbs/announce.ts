@@ -1,0 +1,108 @@
+// announce: people are told beforehand; nothing else is touched. Again: moves it. start adopts it, abort cancels it.
+import { MaintError } from '../../errors/catalogue.ts';
+import { EXIT } from '../../errors/exit-codes.ts';
+import { converge } from '../converge.ts';
+import type { JournalEvent } from '../events.ts';
+import { type Looking, plan } from '../plan.ts';
+import { type LeaseOptions, monotonicNow, withLease } from '../run.ts';
+import { fold } from '../window.ts';
+import { asOption, count, span } from '../words.ts';
+import { failureLines, lookLines } from './failures.ts';
+import type { Prepared, VerbHost, VerbResult } from './result.ts';
+import { liveWindow, newWindowId, openAlready, refuseOther } from './windows.ts';
+
+export interface AnnounceOptions extends LeaseOptions {
+  /** RFC 3339 */
+  startsAt: string;
+  windowMs: number;
+  reason: string;
+  ticket?: string | undefined;
+  dryRun: boolean;
+}
+
+export async function announce(host: VerbHost, prepared: Prepared, options: AnnounceOptions): Promise<VerbResult> {
+  const { environment } = prepared;
+  const { startsAt } = options;
+  const until = new Date(Date.parse(startsAt) + options.windowMs).toISOString();
+  if (Date.parse(startsAt) <= (await host.journal.now()))
+    throw new MaintError('E_USAGE', `--at ${startsAt} is in the past. Nothing changed.`, {
+      next: ['maint announce --at 2026-12-01T02:00Z --window 30m', 'now? maint start --window 30m'],
+    });
+  const before = await liveWindow(host, environment, prepared);
+  if (before && before.phase !== 'announced')
+    throw openAlready(before, 'is not to be announced: a window is under way');
+  if (before) refuseOther(before, prepared);
+  const opened: Extract<JournalEvent, { type: 'opened' }> = {
+    type: 'opened',
+    environment,
+    startsAt,
+    until,
+    reason: options.reason,
+    ticket: options.ticket,
+    by: host.machine.owner('announce').name,
+    contact: prepared.contact,
+    statusPage: prepared.statusPage,
+    rollbackPlan: prepared.rollbackPlan,
+    onExpiry: prepared.onExpiry,
+    soakMs: prepared.soakMs,
+    budgetMs: prepared.budgetMs,
+    version: host.version,
+    runbook: {
+      name: prepared.name,
+      path: prepared.path,
+      folder: prepared.folder,
+      text: prepared.text,
+      surfaces: prepared.surfacesFile,
+    },
+    only: prepared.only,
+    skip: prepared.skip,
+  };
+  const id = before?.id ?? newWindowId();
+  if (options.dryRun) {
+    const imagined = fold(id, [{ seq: 1, at: startsAt, token: 0, event: opened }], prepared.surfaces)!;
+    const looking: Looking = {
+      steps: prepared.steps,
+      clients: host.clients,
+      signal: host.interrupt.signal,
+      now: monotonicNow,
+    };
+    const planned = await plan(looking, imagined.window, before, ['announced']);
+    return {
+      verb: 'announce',
+      exit: EXIT.DONE,
+      environment,
+      headline: `${count(planned.changes, 'change')} planned for ${environment}, nothing written.`,
+      details: [],
+      look: 0,
+      next: [{ command: 'the same without --dry-run', why: 'do it' }],
+      plan: planned,
+    };
+  }
+  return await withLease(host, environment, 'announce', options, async (run) => {
+    let state = await liveWindow(host, environment, prepared);
+    if (state && state.id !== before?.id) throw openAlready(state, 'was opened by somebody else meanwhile');
+    const began: JournalEvent = { type: 'run', state: 'began', verb: 'announce', owner: run.lease.owner.name };
+    const moved = state !== undefined;
+    if (state) await run.append(state, [began, { type: 'moved', startsAt, until, by: run.lease.owner.name }]);
+    else state = fold(id, await run.openWindow(id, [opened, began]), prepared.surfaces)!;
+    const result = await converge(run.acting(state, prepared.steps), 'announced', { verb: 'announce' });
+    const exit = result.stopped ? EXIT.HUMAN : EXIT.DONE;
+    await run.append(state, [{ type: 'run', state: 'ended', verb: 'announce', owner: run.lease.owner.name, exit }]);
+    const failed = result.failures.length;
+    return {
+      verb: 'announce',
+      exit,
+      code: result.stopped ? 'E_HELD' : undefined,
+      environment,
+      window: state.id,
+      headline: `${environment} is ${moved ? 'now ' : ''}announced to be read-only ${span(startsAt, until)} on ${startsAt.slice(0, 10)}.${failed > 0 ? ` ${count(failed, 'notice')} could not follow:` : ''}`,
+      details: [...failureLines(result.failures), ...lookLines(state)],
+      look: failed + lookLines(state).length,
+      next: [
+        { command: `maint start --window ${asOption(options.windowMs)}`, why: 'when it is time: adopts it' },
+        { command: 'maint abort', why: 'cancels it, in words' },
+      ],
+      state,
+    };
+  });
+}

@@ -1,0 +1,77 @@
+// Which windows there are, and who else holds the environment.
+import { MaintError } from '../../errors/catalogue.ts';
+import type { Resource, Step } from '../contract.ts';
+import type { Recorded } from '../events.ts';
+import type { Looking } from '../plan.ts';
+import { fold, label, type WindowState } from '../window.ts';
+import { asOption, utc } from '../words.ts';
+import type { Prepared, VerbHost } from './result.ts';
+
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
+
+export function newWindowId(random: () => number = Math.random): string {
+  return `w-${Array.from({ length: 6 }, () => CROCKFORD[Math.floor(random() * 32)]).join('')}`;
+}
+
+export async function liveWindow(
+  host: VerbHost,
+  environment: string,
+  prepared?: Prepared,
+): Promise<WindowState | undefined> {
+  const [row] = await host.journal.windows({ environment, live: true });
+  if (!row) return undefined;
+  return fold(row.id, await host.journal.read(row.id), prepared?.surfaces ?? []);
+}
+
+/** The last five windows of the environment that are over, for estimates. */
+export async function recentWindows(host: Pick<VerbHost, 'journal'>, environment: string): Promise<Recorded[][]> {
+  const rows = await host.journal.windows({ environment, live: false });
+  return await Promise.all(rows.slice(0, 5).map((row) => host.journal.read(row.id)));
+}
+
+export function openAlready(state: WindowState, why: string): MaintError {
+  const { window } = state;
+  return new MaintError(
+    'E_WINDOW_OPEN',
+    `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`,
+    {
+      next: [
+        'maint status',
+        'need longer? maint extend --by 15m',
+        `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
+      ],
+    },
+  );
+}
+
+/** The same text converges; another text is another intention. */
+export function refuseOther(live: WindowState, prepared: Prepared): void {
+  const was = live.opened;
+  const differs =
+    was.runbook.text !== prepared.text
+      ? 'with another text of the runbook'
+      : (was.runbook.surfaces?.text ?? '') !== (prepared.surfacesFile?.text ?? '')
+        ? 'with other surfaces'
+        : was.only.join() !== prepared.only.join() || was.skip.join() !== prepared.skip.join()
+          ? 'with other --only / --skip'
+          : undefined;
+  if (differs) throw openAlready(live, `is already read-only, ${differs}`);
+}
+
+/** Somebody whose state this is not holds the flag for the same environment. */
+export async function foreignHolders(
+  looking: Looking,
+  environment: string,
+  ours: string,
+): Promise<{ step: Step; id: string; until: string; reason: string }[]> {
+  const found: { step: Step; id: string; until: string; reason: string }[] = [];
+  for (const step of looking.steps) {
+    if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
+    const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + 10_000 });
+    const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
+    for (const holder of holders)
+      if (holder.environment === environment && holder.id !== ours)
+        found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
+  }
+  return found;
+}
