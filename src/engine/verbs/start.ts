@@ -89,7 +89,9 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       });
     let agreed = shown;
     for (;;) {
-      const again = await plan(looking, provisional, current, ['open']);
+      let again = await plan(looking, provisional, current, ['open'], { rights: false });
+      // The rights for this plan were asked already; another one may need others.
+      if (!samePlan(agreed, again)) again = await plan(looking, provisional, current, ['open']);
       refusePlan(again, environment);
       if (samePlan(agreed, again)) break;
       await host.confirm({ plan: again, changed: true, ...asking });
