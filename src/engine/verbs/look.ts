@@ -7,7 +7,7 @@ import type { Lease } from '../journal.ts';
 import { type Looking, type Plan, plan } from '../plan.ts';
 import { monotonicNow, waitUntil } from '../run.ts';
 import { failedThings, type Label, label, stillOurs, type WindowState } from '../window.ts';
-import { asOption, count, lasting, utc } from '../words.ts';
+import { asOption, count, lasting, span, utc } from '../words.ts';
 import type { NextCommand, Prepared, VerbHost, VerbResult } from './result.ts';
 import { recentWindows } from './windows.ts';
 
@@ -104,6 +104,14 @@ export async function statusOf(
       `${env} is ${readOnly ? 'STILL READ-ONLY' : 'read-write'}, but ${count(failedThings(state), 'thing is', 'things are')} not as before · ${state.id} · ${who}`,
     );
     next.push({ command: state.phase === 'aborted' ? 'maint abort' : 'maint end', why: 'tries just these again' });
+  } else if (what === 'scheduled') {
+    lines.push(
+      `${env} is announced to be read-only ${span(window.since, window.until)} on ${window.since.slice(0, 10)} · ${state.id} · ${who} · "${window.reason}"`,
+    );
+    next.push(
+      { command: startAgain, why: 'when it is time: adopts it' },
+      { command: 'maint abort', why: 'cancels it' },
+    );
   } else lines.push(`${env} is ${what} · ${state.id} · ${who}`);
   for (const failure of state.failures.values()) lines.push(`${failure.step}  ${failure.message}`);
   const toUndo = stillOurs(state).length;

@@ -48,11 +48,14 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     signal: host.interrupt.signal,
     now: monotonicNow,
   };
+  // Looked at side by side: who holds the flag is one question, and the clients that a plan needs take a while to load.
+  const planning = plan(looking, provisional, live, ['open']);
+  planning.catch(() => undefined);
   if (!live || announced) await refuseForeign(looking, provisional);
 
   const history = await recentWindows(host, environment);
   const [shown, baseline] = await Promise.all([
-    plan(looking, provisional, live, ['open']),
+    planning,
     live && !announced ? [] : takeBaseline(host, prepared, provisional, options.dryRun),
   ]);
   const times = estimate(prepared.steps, history, changesByStep(shown));

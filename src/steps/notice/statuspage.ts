@@ -13,6 +13,7 @@ import {
 } from '../../engine/contract.ts';
 import type { HttpResponse, Reader } from '../../engine/io.ts';
 import { secret, url } from '../../engine/secret.ts';
+import { OuterError } from '../../errors/catalogue.ts';
 import { details, hostOf, instant, isOneOf, listed, sentence, span } from './notice.ts';
 
 export const StatuspageParams = z.strictObject({
@@ -149,6 +150,8 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
       Object.assign(incident, NO_CLOCK, {
         status: main.to.status,
         body: main.to.words,
+        // both: an announced window that is moved or opened begins at another time
+        scheduled_for: instant(window.since),
         scheduled_until: main.to.until,
         metadata,
       });
@@ -162,21 +165,22 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
         params.components,
         true,
       );
-      Object.assign(incident, { name: params.name, scheduled_for: instant(window.since), component_ids });
+      Object.assign(incident, { name: params.name, component_ids });
       answer = await io.http.send('POST', { ...request(params, '/incidents'), json: { incident } });
     } else {
       // The maintenance is gone, the components are not.
       for (const [id, status] of Object.entries(statuses)) {
-        await io.http.send('PATCH', {
+        const part = await io.http.send('PATCH', {
           ...request(params, `/components/${encodeURIComponent(id)}`),
           json: { component: { status } },
         });
+        ownAnswer(params, part, 'unknown');
       }
       return changes.map(({ to }) => to);
     }
-    const written = answer.json as Incident | undefined;
+    const written = ownAnswer(params, answer, 'unknown');
     return changes.map(({ id, to }) =>
-      id === MAINTENANCE && to && written?.id ? { ...to, id: written.id, url: written.shortlink ?? '' } : to,
+      id === MAINTENANCE && to ? { ...to, id: written.id, url: written.shortlink ?? '' } : to,
     );
   },
 
@@ -231,15 +235,24 @@ function stateOf({ id, status, shortlink, scheduled_until, metadata }: Incident)
   };
 }
 
+/** A page of something in between is none of the service's answers, whatever its status: the service may not even have heard of it. */
+function ownAnswer({ url }: StatuspageParams, { json }: HttpResponse, effect: 'none' | 'unknown'): Incident {
+  if (typeof json?.id === 'string' && typeof json.status === 'string') return json;
+  throw new OuterError(`${hostOf(url)} gave an answer that is no JSON of its own`, { effect, retryable: true });
+}
+
 /** One that has begun stands in another list than one that is still to come. */
 async function find(io: Reader, params: StatuspageParams, window: Window, id?: string): Promise<Incident | undefined> {
   const ours = (incident: Incident) => incident.metadata?.maint?.window === window.id;
   if (id) {
-    const { status, json } = await io.http.get({
+    const answer = await io.http.get({
       ...request(params, `/incidents/${encodeURIComponent(id)}`),
       expect: [200, 404],
     });
-    if (status === 200 && ours(json)) return json;
+    if (answer.status === 200) {
+      const incident = ownAnswer(params, answer, 'none');
+      if (ours(incident)) return incident;
+    }
   }
   for (const list of ['active_maintenance', 'scheduled']) {
     for await (const incident of all<Incident>(io, params, `/incidents/${list}`)) if (ours(incident)) return incident;
@@ -257,7 +270,11 @@ async function components(io: Reader, params: StatuspageParams): Promise<Compone
 async function* all<T>(io: Reader, params: StatuspageParams, path: string): AsyncGenerator<T> {
   for (let page = 1; ; page++) {
     const { json } = await io.http.get({ ...request(params, path), query: { page, per_page: 100 } });
-    if (!Array.isArray(json)) throw new Error(`${hostOf(params.url)} answered ${path} with something that is no list`);
+    if (!Array.isArray(json))
+      throw new OuterError(`${hostOf(params.url)} answered ${path} with something that is no list`, {
+        effect: 'none',
+        retryable: true,
+      });
     yield* json as T[];
     if (json.length < 100) return;
   }
