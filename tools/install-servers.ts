@@ -17,7 +17,8 @@ const WANTED: readonly Wanted[] = [
     programs: ['redis-server', 'valkey-server'],
     tests: 'flag/redis, cache/redis-namespace, no-writes/redis',
   },
-  { package: 'postgresql', programs: ['postgres'], tests: 'no-writes/postgres' },
+  { package: 'postgresql', programs: ['postgres'], tests: 'no-writes/postgres, the state on Postgres' },
+  { package: 'pgbouncer', programs: ['pgbouncer'], tests: 'the state on Postgres behind a pooler' },
   { package: 'varnish', programs: ['varnishd'], tests: 'cache/http' },
   {
     package: 'prometheus-alertmanager',

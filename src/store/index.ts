@@ -2,6 +2,7 @@
 import type { Journal } from '../engine/journal.ts';
 import { locate, refuseNetwork, type Where } from './locate.ts';
 import { LookingJournal } from './looking.ts';
+import { isPostgres, postgresPlace } from './postgres-address.ts';
 
 interface OpenOptions extends Where {
   /** false: only looks; makes no file, leaves none behind, and every method that writes throws */
@@ -12,6 +13,12 @@ interface OpenOptions extends Where {
 
 /** MaintError E_STATE where the place cannot be used; NewerStore where a newer release wrote it. */
 export async function openJournal({ write, version, ...where }: OpenOptions): Promise<Journal> {
+  const named = where.state ?? where.env['MAINT_STATE'];
+  if (named !== undefined && isPostgres(named)) {
+    const place = postgresPlace(named, where.state === undefined ? 'MAINT_STATE' : '--state', where.env);
+    const { openPostgres, LookingPostgres } = await import('./postgres.ts');
+    return write ? openPostgres(place, { version }) : new LookingPostgres(place, { version });
+  }
   const path = locate(where);
   refuseNetwork(path);
   if (!write) return new LookingJournal(path, { version });

@@ -21,6 +21,10 @@ interface Connection {
   now(db: Kysely<Schema>): Promise<number>;
   /** whether a transaction must lock the rows that it decides by; SQLite's locks the whole file from its beginning */
   rowLocks: boolean;
+  /** does it again where nothing of it was committed and that may help */
+  attempt?<T>(work: () => Promise<T>): Promise<T>;
+  /** of an insert, where transactions do not exclude each other: the row is there already */
+  isTaken?(error: unknown): boolean;
 }
 
 // a statement carries at most 32,766 values
@@ -40,7 +44,7 @@ export class KyselyJournal implements Journal {
   }
 
   now(): Promise<number> {
-    return this.#connection.now(this.#db);
+    return this.#attempt(() => this.#connection.now(this.#db));
   }
 
   async windows(filter: { environment?: string; live?: boolean; id?: string } = {}): Promise<WindowRow[]> {
@@ -49,7 +53,7 @@ export class KyselyJournal implements Journal {
     if (environment !== undefined) query = query.where('environment', '=', environment);
     if (live !== undefined) query = query.where('live', '=', live ? 1 : 0);
     if (id !== undefined) query = query.where('id', '=', id);
-    const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').execute();
+    const rows = await this.#attempt(() => query.orderBy('created_at', 'desc').orderBy('id', 'desc').execute());
     return rows.map((row) => ({
       id: row.id,
       environment: row.environment,
@@ -59,13 +63,13 @@ export class KyselyJournal implements Journal {
   }
 
   async read(windowId: string, after = 0): Promise<Recorded[]> {
-    const rows = await this.#db
+    const query = this.#db
       .selectFrom('events')
       .select(['seq', 'at', 'token', 'body'])
       .where('window_id', '=', windowId)
       .where('seq', '>', after)
-      .orderBy('seq')
-      .execute();
+      .orderBy('seq');
+    const rows = await this.#attempt(() => query.execute());
     return rows.map((row) => ({
       seq: row.seq,
       at: row.at,
@@ -74,7 +78,18 @@ export class KyselyJournal implements Journal {
     }));
   }
 
-  open(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+  async open(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
+    try {
+      return await this.#open(lease, windowId, events);
+    } catch (error) {
+      if (!this.#connection.isTaken?.(error)) throw error;
+      // committed by somebody else after we had looked
+      const [live] = await this.windows({ environment: lease.environment, live: true });
+      throw new WindowExists(live?.id ?? windowId);
+    }
+  }
+
+  #open(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
     return this.#fenced(lease, async (transaction, now) => {
       const taken = await transaction
         .selectFrom('windows')
@@ -110,17 +125,17 @@ export class KyselyJournal implements Journal {
   }
 
   async lease(environment: string): Promise<Lease | undefined> {
-    const row = await this.#db
+    const query = this.#db
       .selectFrom('leases')
       .selectAll()
       .where('environment', '=', environment)
-      .where('owner', 'is not', null)
-      .executeTakeFirst();
+      .where('owner', 'is not', null);
+    const row = await this.#attempt(() => query.executeTakeFirst());
     return row && asLease(row);
   }
 
   take(environment: string, owner: Owner, instead?: number): Promise<{ taken: Lease } | { held: Lease }> {
-    return this.#db.transaction().execute(async (transaction) => {
+    return this.#transaction(async (transaction) => {
       const now = await this.#connection.now(transaction);
       const values = { owner: JSON.stringify(owner), renewed_at: now, expires_at: now + LEASE_MS };
       // one statement, so that of two takers exactly one gets a row back, where transactions do not exclude each other too
@@ -165,25 +180,31 @@ export class KyselyJournal implements Journal {
   }
 
   async release(lease: Lease): Promise<void> {
-    await this.#db
-      .transaction()
-      .execute((transaction) =>
-        transaction
-          .updateTable('leases')
-          .set({ owner: null, expires_at: 0 })
-          .where('environment', '=', lease.environment)
-          .where('token', '=', lease.token)
-          .execute(),
-      );
+    await this.#transaction((transaction) =>
+      transaction
+        .updateTable('leases')
+        .set({ owner: null, expires_at: 0 })
+        .where('environment', '=', lease.environment)
+        .where('token', '=', lease.token)
+        .execute(),
+    );
   }
 
   end(): Promise<void> {
     return this.#db.destroy();
   }
 
+  #attempt<T>(work: () => Promise<T>): Promise<T> {
+    return this.#connection.attempt?.(work) ?? work();
+  }
+
+  #transaction<T>(work: (transaction: Transaction<Schema>) => Promise<T>): Promise<T> {
+    return this.#attempt(() => this.#db.transaction().execute(work));
+  }
+
   // Expiry alone does not fence: as long as nobody took it over, the newest token's events are still in order.
   #fenced<T>(lease: Lease, work: (transaction: Transaction<Schema>, now: number) => Promise<T>): Promise<T> {
-    return this.#db.transaction().execute(async (transaction) => {
+    return this.#transaction(async (transaction) => {
       const held = await transaction
         .selectFrom('leases')
         .select('token')

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { MaintError } from '../errors/catalogue.ts';
 
-const ALLOWED = 'allowed: a path, sqlite:PATH or file:PATH';
+const ALLOWED = 'allowed: a path, sqlite:PATH, file:PATH or postgres://HOST/DATABASE';
 
 export interface Where {
   /** --state */

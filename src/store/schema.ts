@@ -1,4 +1,5 @@
 // The tables, for kysely. One definition for every database: only types and SQL that SQLite and Postgres both have.
+import type { Generated } from 'kysely';
 
 /** A row of `windows`. `live` is 0 or 1: SQLite has no booleans. */
 interface WindowsTable {
@@ -31,6 +32,7 @@ interface MigrationsTable {
   name: string;
   release: string;
   at: string;
+  breaks: Generated<string>;
 }
 
 export interface Schema {

@@ -36,7 +36,7 @@ export async function openSqlite(path: string, options: SqliteOptions): Promise<
     const journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
     const empty = guarded(translate, () => isEmpty(db));
     if (empty) guarded(translate, () => db.exec(`PRAGMA application_id = ${APPLICATION_ID}`));
-    if (empty || !(await isCurrent(journal))) await migrate(journal, options.version, clock());
+    if (empty || !(await isCurrent(journal, 'writing'))) await migrate(journal, options.version, { now: clock() });
     return asJournal(journal, path, clock);
   });
 }
@@ -57,13 +57,13 @@ export async function lookSqlite(path: string, options: SqliteOptions): Promise<
       return undefined;
     }
     let journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
-    if (!(await isCurrent(journal))) {
+    if (!(await isCurrent(journal, 'reading'))) {
       // of an older release, and looking must not change it
       const memory = inMemory(db.serialize());
       db.close();
       db = memory;
       journal = new Kysely<Schema>({ dialect: nodeSqliteDialect(db, translate) });
-      await migrate(journal, options.version, clock());
+      await migrate(journal, options.version, { now: clock() });
     }
     return asJournal(journal, path, clock);
   });

@@ -173,16 +173,39 @@ describe('the file', () => {
     expect(await look.read('w-1', 1)).toHaveLength(1);
   });
 
-  test('of a newer release is refused, that release named', async () => {
+  test('of a newer release: refused where its changes break what older ones do, that release named', async () => {
     await (await open(true)).end();
     const db = new DatabaseSync(state);
-    db.exec("insert into migrations values ('0099-later', '9.1.0', '')");
-    db.close();
+    const later = (breaks: string) =>
+      db.exec(`insert into migrations values ('0099-${breaks}', '9.1.0-${breaks}', '', '${breaks}')`);
+    later('nothing');
+    expect(await failure(true)).toEqual({});
+    later('writing');
+    expect(await failure(true)).toMatchObject({ name: 'NewerStore', version: '9.1.0-writing' });
+    expect(await failure(false)).toEqual({});
+    later('reading');
+    later('unheard of');
     for (const write of [true, false]) {
       const error = await failure(write);
       expect(error).toBeInstanceOf(NewerStore);
-      expect(error).toMatchObject({ version: '9.1.0' });
+      expect(error).toMatchObject({ version: write ? '9.1.0-writing' : '9.1.0-unheard of' });
     }
+    db.close();
+  });
+
+  test('of the first release, without marks, is read as it is and brought up to date by who writes', async () => {
+    await (await open(true)).end();
+    const db = new DatabaseSync(state);
+    db.exec("alter table migrations drop column breaks; delete from migrations where name > '0001-windows'");
+    const before = listing();
+    expect(await lookAround()).toBe(0);
+    expect(listing()).toEqual(before);
+    await (await open(true)).end();
+    expect(db.prepare('select name, breaks from migrations order by name').all()).toEqual([
+      { name: '0001-windows', breaks: 'reading' },
+      { name: '0002-breaks', breaks: 'nothing' },
+    ]);
+    db.close();
   });
 
   test('may be made by 10 first runs at once', async () => {

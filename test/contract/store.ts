@@ -243,6 +243,8 @@ export function storeSuite(name: string, open: () => Promise<StoreFixture>): voi
       for (let line = await child!.next(); line !== undefined; line = await child!.next())
         acknowledged = line as number;
       const again = await store.reopen();
+      // a server may still be at the dead process's last commit: this waits for it
+      await again.renew((await again.lease('prod'))!);
       const events = await again.read('w-1');
       expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
       expect(events.length % 3).toBe(0);
@@ -256,7 +258,7 @@ export function storeSuite(name: string, open: () => Promise<StoreFixture>): voi
 }
 
 /** Children that said "ready"; ended and awaited with the scope. */
-async function spawned(state: string, mode: string, count: number) {
+export async function spawned(state: string, mode: string, count: number) {
   const list = Array.from({ length: count }, () => start(state, mode));
   const exits = list.map(({ process }) => new Promise((resolve) => process.once('exit', resolve)));
   expect(await Promise.all(list.map((child) => child.next()))).toEqual(list.map(() => 'ready'));

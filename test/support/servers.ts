@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, test } from '@jest/globals';
 
-export type ServerName = 'redis' | 'postgres' | 'varnish' | 'alertmanager' | 'cron' | 'chromium';
+export type ServerName = 'redis' | 'postgres' | 'pgbouncer' | 'varnish' | 'alertmanager' | 'cron' | 'chromium';
 
 export interface Server {
   url: string;
@@ -51,6 +51,7 @@ export function missing(server: ServerName): string | undefined {
 const PROGRAMS: Readonly<Record<ServerName, readonly string[]>> = {
   redis: ['redis-server', 'valkey-server'],
   postgres: ['postgres'],
+  pgbouncer: ['pgbouncer'],
   varnish: ['varnishd'],
   alertmanager: ['prometheus-alertmanager', 'alertmanager'],
   cron: ['cron'],
@@ -186,6 +187,41 @@ export async function startPostgres(options: { settings?: Readonly<Record<string
       .map((line) => line.split('\t'));
   }
   return Object.assign(server, { sql });
+}
+
+/** In transaction mode unless told otherwise; everybody is let in, as in the server behind it. */
+export async function startPgbouncer(options: {
+  postgres: Server;
+  settings?: Readonly<Record<string, string>>;
+}): Promise<Server> {
+  const folder = await makeFolder('pgbouncer');
+  const uid = isRoot ? await uidOf('postgres') : undefined;
+  const config = join(folder, 'pgbouncer.ini');
+  const users = join(folder, 'users.txt');
+  await writeFile(users, '"postgres" ""\n"maint_team" ""\n');
+  if (uid) for (const path of [folder, users]) await chown(path, uid.uid, uid.gid);
+  return await launch({
+    server: 'pgbouncer',
+    folder,
+    uid,
+    argv: () => [config],
+    prepare: async (port) => {
+      const settings = {
+        ...{ listen_addr: '127.0.0.1', listen_port: String(port), unix_socket_dir: '' },
+        ...{ auth_type: 'trust', auth_file: users, pool_mode: 'transaction', default_pool_size: '10' },
+        ...options.settings,
+      };
+      const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
+      const databases = `* = host=127.0.0.1 port=${options.postgres.port}`;
+      await writeFile(config, ['[databases]', databases, '[pgbouncer]', ...lines, ''].join('\n'));
+    },
+    ready: async (port) => {
+      await run(postgresProgram('pg_isready') ?? 'pg_isready', ['-h', '127.0.0.1', '-p', String(port), '-q']);
+    },
+    url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
+    // at once: TERM's gentler sibling waits for every client
+    stopSignal: 'SIGTERM',
+  });
 }
 
 /** Answers carry X-Cache: HIT or MISS; PURGE is taken from the loopback. */
@@ -338,6 +374,8 @@ interface Launch {
   folder: string;
   program?: string;
   argv(port: number): string[];
+  /** what is written before it starts */
+  prepare?(port: number): Promise<void>;
   ready(port: number, pid: number): Promise<void>;
   url(port: number): string;
   uid?: Uid | undefined;
@@ -366,6 +404,7 @@ async function launch(how: Launch): Promise<Server> {
   let ended: Promise<void> = Promise.resolve();
 
   async function start(port: number): Promise<void> {
+    await how.prepare?.(port);
     const argv = as(how.uid, [program!, ...how.argv(port)]);
     const started = spawn(argv[0]!, argv.slice(1), { cwd: how.folder, stdio: ['ignore', 'pipe', 'pipe'] });
     child = started;

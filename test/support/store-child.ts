@@ -1,6 +1,7 @@
 // One process more on the same state, for the store's suite: `store-child.ts <state> race|append`.
 // Says "ready", begins at the first line on stdin, and says what came of it, one JSON line each.
 import { once } from 'node:events';
+import { StaleToken } from '../../src/engine/journal.ts';
 import { openJournal } from '../../src/store/index.ts';
 import { owner } from './store-fixture.ts';
 
@@ -26,7 +27,10 @@ if (mode === 'append') {
   if (!('taken' in taking)) throw new Error('the lease is held');
   await journal.open(taking.taken, 'w-1', batch(0));
   for (let n = 1; ; n++) {
-    await journal.append(taking.taken, 'w-1', batch(n));
+    await journal.append(taking.taken, 'w-1', batch(n)).catch((error) => {
+      if (error instanceof StaleToken) process.exit(3);
+      throw error;
+    });
     say(n);
   }
 }

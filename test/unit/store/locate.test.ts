@@ -33,8 +33,7 @@ test.each([
 });
 
 test.each([
-  ['postgres://ana:hunter2@db.internal/maint', /--state names a postgres: address/],
-  ['postgresql:///maint', /postgresql:/],
+  ['mysql://ana:hunter2@db.internal/maint', /--state names a mysql: address/],
   ['redis://localhost', /redis:/],
   ['http://x/y.db', /http:/],
   ['file://nas/share/a.db', /another host: nas/],
