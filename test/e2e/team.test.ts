@@ -51,11 +51,16 @@ test('past its end: whoever looks marks it once, and the notices say so', async 
   expect((await maint(START, of)).code).toBe(0);
   // The end is moved into the past where it stands: nobody waits for half an hour.
   const state = new DatabaseSync(join(of.folder, 'state', 'state.db'));
-  const past = at(-60_000);
-  for (const { seq, body } of state.prepare('select seq, body from events').all() as { seq: number; body: string }[]) {
+  for (const { seq, at: began, body } of state.prepare('select seq, at, body from events').all() as {
+    seq: number;
+    at: string;
+    body: string;
+  }[]) {
     const event = JSON.parse(body);
     if (event.type !== 'opened') continue;
-    state.prepare('update events set body = ? where seq = ?').run(JSON.stringify({ ...event, until: past }), seq);
+    state
+      .prepare('update events set body = ? where seq = ?')
+      .run(JSON.stringify({ ...event, until: new Date(Date.parse(began) + 500).toISOString() }), seq);
   }
   state.close();
   const first = await maint(['status'], of);
