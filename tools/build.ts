@@ -1,7 +1,8 @@
 // Builds what is published and what the tests of the command line run: one bundle with its chunks, and the guard.
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'rolldown';
 
@@ -25,7 +26,9 @@ const builtins: Plugin = {
 const CORE =
   /\/src\/(errors|commands|main\.ts|app\.ts|engine\/(?!secret)|store\/(index|looking)\.ts|ui\/(?!terminal|steps|completion|rehearsal))/;
 
-rmSync(`${root}dist`, { recursive: true, force: true });
+// Made aside and put in place whole: what runs or is copied meanwhile never sees half a build, or none when this one fails.
+const aside = mkdtempSync(join(root, 'node_modules', '.maint-build-'));
+process.once('exit', () => rmSync(aside, { recursive: true, force: true }));
 await build({
   cwd: root,
   input: { main: 'src/main.ts', commands: 'src/commands/index.ts' },
@@ -35,7 +38,7 @@ await build({
   external: [/^@oclif\/plugin-/, 'pg-native'],
   resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
   output: {
-    dir: 'dist',
+    dir: join(aside, 'new'),
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name]-[hash].js',
@@ -54,6 +57,12 @@ await build({
   checks: { ineffectiveDynamicImport: false },
   logLevel: 'warn',
 });
+try {
+  renameSync(`${root}dist`, join(aside, 'old'));
+} catch (error) {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+}
+renameSync(join(aside, 'new'), `${root}dist`);
 execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', `${root}packages/guard`], {
   stdio: 'inherit',
 });
