@@ -1,8 +1,8 @@
 // Runs one check as converge does, moment by moment, and keeps its evidence as the journal would: as JSON.
 import { setTimeout as delay } from 'node:timers/promises';
 import { createClients } from '../../src/clients/index.ts';
-import type { Check, CheckResult, Moment, Step, Window } from '../../src/engine/contract.ts';
 import { runCheck } from '../../src/engine/checks.ts';
+import type { Check, CheckResult, Moment, Step, Window } from '../../src/engine/contract.ts';
 import type { Reader } from '../../src/engine/io.ts';
 
 export interface CheckRun {

@@ -1,6 +1,7 @@
 // Runs one check at one moment with real clients, as the engine does.
-import type { Check, CheckResult, Moment, Window } from '../../src/engine/contract.ts';
+
 import { pollOf } from '../../src/engine/acting.ts';
+import type { Check, CheckResult, Moment, Window } from '../../src/engine/contract.ts';
 import type { Clients } from '../../src/engine/io.ts';
 import { monotonicNow, waitUntil } from '../../src/engine/run.ts';
 
