@@ -79,10 +79,16 @@ export function isBroken(error: unknown): boolean {
 }
 
 /**
+ * `known`: the server has answered before, so that its address is right.
  * `during`: what was asked when it went wrong. A commit that got no answer may have happened: nobody may repeat it.
  * A violated unique index is given back as it is.
  */
-export function postgresError(place: PostgresPlace, error: unknown, during: 'connect' | 'query' | 'commit'): Error {
+export function postgresError(
+  place: PostgresPlace,
+  error: unknown,
+  during: 'connect' | 'query' | 'commit',
+  known: boolean,
+): Error {
   if (error instanceof MaintError) return error;
   const code = sqlstate(error);
   if (code === UNIQUE_VIOLATION) return error as Error;
@@ -93,7 +99,8 @@ export function postgresError(place: PostgresPlace, error: unknown, during: 'con
       next: AGAIN,
     });
   }
-  const made = fail(place, error, wordsFor(place, error, code, during));
+  const words = wordsFor(place, error, code, during);
+  const made = fail(place, error, known && words.next === ELSEWHERE ? { ...words, next: AGAIN } : words);
   const broke = during === 'query' && lost && !(error instanceof NoAnswer);
   if (broke || (code !== undefined && ROLLED_BACK.test(code))) repeatable.add(made);
   return made;

@@ -42,6 +42,7 @@ export async function postgresPool(place: PostgresPlace): Promise<{ pool: Postgr
   });
   // an idle connection that breaks is noticed when it is next needed
   pool.on('error', () => {});
+  const known = { answers: false };
   let ended: Promise<void> | undefined;
   return {
     bounds,
@@ -49,9 +50,9 @@ export async function postgresPool(place: PostgresPlace): Promise<{ pool: Postgr
       options: {},
       async connect() {
         const client = await connect(pool).catch((error) => {
-          throw postgresError(place, error, 'connect');
+          throw postgresError(place, error, 'connect', known.answers);
         });
-        return adapt(client, place, bounds);
+        return adapt(client, place, bounds, known);
       },
       end() {
         // a server that does not answer is not waited for
@@ -74,7 +75,12 @@ function ignore(): void {}
 
 type Result = { command: string; rowCount: number; rows: unknown[] };
 
-function adapt(client: PoolClient, place: PostgresPlace, bounds: Bounds): Awaited<ReturnType<PostgresPool['connect']>> {
+function adapt(
+  client: PoolClient,
+  place: PostgresPlace,
+  bounds: Bounds,
+  known: { answers: boolean },
+): Awaited<ReturnType<PostgresPool['connect']>> {
   let broken = false;
 
   async function query(text: string, values: readonly unknown[]): Promise<Result> {
@@ -93,11 +99,12 @@ function adapt(client: PoolClient, place: PostgresPlace, bounds: Bounds): Awaite
         timer = setTimeout(() => reject(new NoAnswer(ms)), ms);
       });
       const result = (await Promise.race([answer, late])) as unknown as Result | Result[];
+      known.answers = true;
       return Array.isArray(result) ? result[0]! : result;
     } catch (error) {
       broken ||= isBroken(error);
       if (text === 'rollback') return { command: 'ROLLBACK', rowCount: 0, rows: [] };
-      throw postgresError(place, error, text === 'commit' ? 'commit' : 'query');
+      throw postgresError(place, error, text === 'commit' ? 'commit' : 'query', known.answers);
     } finally {
       clearTimeout(timer);
     }

@@ -13,7 +13,7 @@ import type { Renderer } from './progress.ts';
 
 export const stateFlag = {
   state: Flags.string({
-    description: 'where windows are kept: a path (default: MAINT_STATE, else the XDG state folder)',
+    description: 'where windows are kept: a path, or postgres://… (default: MAINT_STATE, else the XDG state folder)',
     helpGroup: 'GLOBAL',
   }),
   json: Flags.boolean({ description: 'the result as JSON on stdout; never asks', helpGroup: 'GLOBAL' }),

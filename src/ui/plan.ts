@@ -60,7 +60,7 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
   return [
     `${head.join(' · ')} · read-only ${span(window.since, window.until)}${local ? here(window.since, window.until) : ''}`,
     asking.shared
-      ? `State: ${address}; everybody who has it can end this window.`
+      ? `State: ${address}; everybody with access to it can end this window.`
       : `State: this laptop only (${address}); nobody else can end this window.`,
     ...(asking.changed ? ['The plan has changed since it was shown:'] : []),
     ...planLines(plan),

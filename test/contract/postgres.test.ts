@@ -434,7 +434,8 @@ describeWith('postgres', 'a Postgres that goes away', () => {
   }, 60_000);
 });
 
-const openssl = spawnSync('openssl', ['version']).status === 0;
+const OPENSSL = 'openssl';
+const openssl = spawnSync(OPENSSL, ['version']).status === 0;
 describeWith('postgres', 'TLS', () => {
   const host = `maint-test.localhost`;
   let own: Postgres;
@@ -446,7 +447,7 @@ describeWith('postgres', 'TLS', () => {
     folder = mkdtempSync(join(tmpdir(), 'maint-tls-'));
     certificate = join(folder, 'cert.pem');
     const key = join(folder, 'key.pem');
-    spawnSync('openssl', [
+    spawnSync(OPENSSL, [
       'req',
       '-x509',
       '-newkey',
