@@ -16,14 +16,28 @@ afterEach(() => {
 const CRONTAB = '*/5 * * * * /opt/reindex.sh\n0 3 * * * /opt/report.sh\n* * * * * /opt/heartbeat.sh\n';
 
 /** A folder with a runbook over files; `steps` are appended to flag and crontab. */
-function world(steps: string[] = [], top = ''): { cwd: string; file(name: string): string; write(name: string, text: string): void; has(name: string): boolean } {
+function world(
+  steps: string[] = [],
+  top = '',
+): { cwd: string; file(name: string): string; write(name: string, text: string): void; has(name: string): boolean } {
   const cwd = mkdtempSync(join(tmpdir(), 'maint-e2e-'));
   folders.push(cwd);
   const place = (name: string) => join(cwd, name);
   writeFileSync(place('app.cron'), CRONTAB);
   writeFileSync(
     place('runbook.yaml'),
-    ['version: 1', 'environment: prod', 'contact: "#ops"', 'soak: 1s', ...(top ? [top] : []), 'steps:', '  - { uses: flag/file, with: { path: flag.json } }', '  - { uses: crons/crontab, with: { file: app.cron, keep: [heartbeat.sh] } }', ...steps.map((step) => `  - ${step}`), ''].join('\n'),
+    [
+      'version: 1',
+      'environment: prod',
+      'contact: "#ops"',
+      'soak: 1s',
+      ...(top ? [top] : []),
+      'steps:',
+      '  - { uses: flag/file, with: { path: flag.json } }',
+      '  - { uses: crons/crontab, with: { file: app.cron, keep: [heartbeat.sh] } }',
+      ...steps.map((step) => `  - ${step}`),
+      '',
+    ].join('\n'),
   );
   return {
     cwd,
@@ -65,7 +79,12 @@ describe('a window', () => {
     expect(JSON.parse((await maint(['status', '--json'], at)).stdout).until).toBe(until);
 
     expect((await maint(['extend', '--by', '15m'], at)).code).toBe(0);
-    expect(Date.parse(JSON.parse(at.file('flag.json')).holders[JSON.parse((await maint(['status', '--json'], at)).stdout).window].until) - Date.parse(until)).toBe(15 * 60_000);
+    expect(
+      Date.parse(
+        JSON.parse(at.file('flag.json')).holders[JSON.parse((await maint(['status', '--json'], at)).stdout).window]
+          .until,
+      ) - Date.parse(until),
+    ).toBe(15 * 60_000);
 
     rmSync(join(at.cwd, 'runbook.yaml'));
     const ended = await maint(['end', '--soak', '1s'], at);
@@ -83,10 +102,20 @@ describe('a window', () => {
     at.write('runbook.yaml', `${at.file('runbook.yaml')}# another text\n`);
     const other = await maint(START, at);
     expect([other.code, other.stderr]).toEqual([69, expect.stringContaining('E_WINDOW_OPEN')]);
-    at.write('second.yaml', at.file('runbook.yaml').replace('prod', 'stage').replace('flag.json', 'flag2.json').replace(/ {2}- \{ uses: crons.*\n/, ''));
+    at.write(
+      'second.yaml',
+      at
+        .file('runbook.yaml')
+        .replace('prod', 'stage')
+        .replace('flag.json', 'flag2.json')
+        .replace(/ {2}- \{ uses: crons.*\n/, ''),
+    );
     expect((await maint(['start', '--runbook', 'second.yaml', '--window', '30m', '--yes'], at)).code).toBe(0);
     const which = await maint(['end'], at);
-    expect([which.code, which.stderr]).toEqual([64, expect.stringMatching(/E_WHICH_WINDOW[\s\S]*prod[\s\S]*stage|E_WHICH_WINDOW[\s\S]*stage[\s\S]*prod/)]);
+    expect([which.code, which.stderr]).toEqual([
+      64,
+      expect.stringMatching(/E_WHICH_WINDOW[\s\S]*prod[\s\S]*stage|E_WHICH_WINDOW[\s\S]*stage[\s\S]*prod/),
+    ]);
     expect((await maint(['end', '--env', 'stage'], at)).code).toBe(0);
     expect((await maint(['abort', '--env', 'prod'], at)).code).toBe(0);
     expect(at.file('app.cron')).toBe(CRONTAB);
@@ -101,8 +130,22 @@ describe('a window', () => {
     const orphan = await maint(['end', '--runbook', 'runbook.yaml'], { ...at, env: foreign });
     expect(orphan.code).toBe(68);
     const id = /--holder (w-\w+)/.exec(orphan.output)![1]!;
-    expect((await maint(['end', '--runbook', 'runbook.yaml', '--holder', 'w-none', '--reason', 'x'], { ...at, env: foreign })).code).toBe(66);
-    expect((await maint(['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'lost laptop'], { ...at, env: foreign })).code).toBe(0);
+    expect(
+      (
+        await maint(['end', '--runbook', 'runbook.yaml', '--holder', 'w-none', '--reason', 'x'], {
+          ...at,
+          env: foreign,
+        })
+      ).code,
+    ).toBe(66);
+    expect(
+      (
+        await maint(['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'lost laptop'], {
+          ...at,
+          env: foreign,
+        })
+      ).code,
+    ).toBe(0);
     expect(at.has('flag.json')).toBe(false);
     // The window that put it there sees that somebody removed it.
     const ended = await maint(['end', '--soak', '1s'], at);
@@ -112,7 +155,10 @@ describe('a window', () => {
 
   test('of somebody else stays: the end names who still holds', async () => {
     const at = world();
-    at.write('flag.json', '{"version":1,"holders":{"w-theirs":{"environment":"billing","until":"2099-01-01T00:00:00Z","reason":"theirs"}}}');
+    at.write(
+      'flag.json',
+      '{"version":1,"holders":{"w-theirs":{"environment":"billing","until":"2099-01-01T00:00:00Z","reason":"theirs"}}}',
+    );
     const before = at.file('flag.json');
     expect((await maint(START, at)).code).toBe(0);
     const ended = await maint(['end', '--soak', '1s'], at);
@@ -160,7 +206,11 @@ describe('before anything is written', () => {
   test('a reader that has seen enough is no failure', async () => {
     const at = world();
     const { PATH } = process.env;
-    const shell = spawn('sh', ['-c', `"${process.execPath}" "${BIN}" steps | head -n 1; echo "\${PIPESTATUS:-0}"`], { cwd: at.cwd, env: { PATH: PATH ?? '', HOME: at.cwd }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const shell = spawn('sh', ['-c', `"${process.execPath}" "${BIN}" steps | head -n 1; echo "\${PIPESTATUS:-0}"`], {
+      cwd: at.cwd,
+      env: { PATH: PATH ?? '', HOME: at.cwd },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     shell.stdout.on('data', (chunk) => (output += chunk));
     shell.stderr.on('data', (chunk) => (output += chunk));
@@ -188,7 +238,9 @@ describe('a step that fails', () => {
   });
 
   test('and cannot be undone: 68 names it, the same verb tries just that, --leave is the way out', async () => {
-    const at = world(['{ id: switch, uses: command, with: { observe: [./state.sh], write: [./switch.sh], frozen: ro, role: work, cwd: . }, deadline: 2s }']);
+    const at = world([
+      '{ id: switch, uses: command, with: { observe: [./state.sh], write: [./switch.sh], frozen: ro, role: work, cwd: . }, deadline: 2s }',
+    ]);
     at.write('mode', 'rw\n');
     script(at, 'state.sh', 'cat mode');
     script(at, 'switch.sh', '[ "$MAINT_TO" = ro ] && echo ro > mode || exit 3');
@@ -206,7 +258,9 @@ describe('a step that fails', () => {
   });
 
   test('whose secret is missing on this laptop: 66 before anything is written, --skip opens first', async () => {
-    const at = world(['{ id: page, uses: command, with: { observe: [./state.sh], write: ["./switch.sh", "${TOKEN}"], frozen: ro, role: work, cwd: . } }']);
+    const at = world([
+      '{ id: page, uses: command, with: { observe: [./state.sh], write: ["./switch.sh", "${TOKEN}"], frozen: ro, role: work, cwd: . } }',
+    ]);
     at.write('mode', 'rw\n');
     script(at, 'state.sh', 'cat mode');
     script(at, 'switch.sh', 'echo $MAINT_TO > mode');
@@ -226,7 +280,9 @@ describe('a step that fails', () => {
 });
 
 describe('interrupted', () => {
-  const SLOW = ['{ id: slow, uses: command, with: { observe: [./state.sh], write: [./slow.sh], frozen: ro, role: work, cwd: . }, deadline: 20s }'];
+  const SLOW = [
+    '{ id: slow, uses: command, with: { observe: [./state.sh], write: [./slow.sh], frozen: ro, role: work, cwd: . }, deadline: 20s }',
+  ];
   async function inTheMiddle(): Promise<{ at: World; running: Running }> {
     const at = world(SLOW);
     at.write('mode', 'rw\n');
@@ -238,23 +294,26 @@ describe('interrupted', () => {
     return { at, running };
   }
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('by %s: the write in flight gets its time, 130, what is done and what to type; then the same verb goes on', async (signal) => {
-    const { at, running } = await inTheMiddle();
-    const began = performance.now();
-    running.child.kill(signal);
-    await until(() => running.said().includes('stopping'), 5_000);
-    at.write('go', '');
-    const ran = await running.ended;
-    expect(performance.now() - began).toBeLessThan(6_000);
-    expect(ran.code).toBe(130);
-    expect(ran.stderr).toContain('E_INTERRUPTED');
-    expect(ran.stderr).toContain('maint abort');
-    const status = await maint(['status'], at);
-    expect([status.code, status.stdout]).toEqual([68, expect.stringContaining('interrupted')]);
-    expect((await maint(START, at)).code).toBe(0);
-    expect((await maint(['end', '--soak', '1s'], at)).code).toBe(0);
-    expect([at.file('app.cron'), at.file('mode'), at.has('flag.json')]).toEqual([CRONTAB, 'rw\n', false]);
-  });
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'by %s: the write in flight gets its time, 130, what is done and what to type; then the same verb goes on',
+    async (signal) => {
+      const { at, running } = await inTheMiddle();
+      const began = performance.now();
+      running.child.kill(signal);
+      await until(() => running.said().includes('stopping'), 5_000);
+      at.write('go', '');
+      const ran = await running.ended;
+      expect(performance.now() - began).toBeLessThan(6_000);
+      expect(ran.code).toBe(130);
+      expect(ran.stderr).toContain('E_INTERRUPTED');
+      expect(ran.stderr).toContain('maint abort');
+      const status = await maint(['status'], at);
+      expect([status.code, status.stdout]).toEqual([68, expect.stringContaining('interrupted')]);
+      expect((await maint(START, at)).code).toBe(0);
+      expect((await maint(['end', '--soak', '1s'], at)).code).toBe(0);
+      expect([at.file('app.cron'), at.file('mode'), at.has('flag.json')]).toEqual([CRONTAB, 'rw\n', false]);
+    },
+  );
 
   test('a second time: gone at once, and an abort waits for the command that still runs', async () => {
     const { at, running } = await inTheMiddle();
@@ -263,7 +322,10 @@ describe('interrupted', () => {
     running.child.kill('SIGINT');
     expect((await running.ended).code).toBe(130);
     const undoing = begin(['abort'], at);
-    await until(() => undoing.said().includes('waiting for the command of the last run') || at.file('mode') === 'ro\n', 15_000);
+    await until(
+      () => undoing.said().includes('waiting for the command of the last run') || at.file('mode') === 'ro\n',
+      15_000,
+    );
     at.write('go', '');
     expect((await undoing.ended).code).toBe(0);
     expect([at.file('app.cron'), at.file('mode'), at.has('flag.json')]).toEqual([CRONTAB, 'rw\n', false]);
