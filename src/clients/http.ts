@@ -152,8 +152,10 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
       status,
     });
   }
-  if (write && body.end === 'broken') {
-    throw outerError(scope, `${answeredBy}, but the answer broke off`, { effect: 'answered', retryable: true, status });
+  // half an answer must never be taken for one that says less; what a probe wants to know is in the head
+  if (kind !== 'probe' && body.end === 'broken') {
+    const broken = write ? 'answered' : effect;
+    throw outerError(scope, `${answeredBy}, but the answer broke off`, { effect: broken, retryable: true, status });
   }
   return { status, headers, text, json: body.end === 'broken' ? undefined : parse(text), ms };
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { defineResource, Refusal, Stale, Unknown, type Window, whileHeld } from '../../engine/contract.ts';
 import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
+import { OuterError } from '../../errors/catalogue.ts';
 import {
   countNames,
   endsAt,
@@ -90,7 +91,10 @@ export const alertmanager = defineResource<Params, State>({
     const ours = (await find(io, params, window)).filter((silence) => silence.status.state !== 'expired');
     if (to === null) {
       // every one: a create that was answered too late may have left a second
-      for (const { id } of ours) await io.http.send('DELETE', { url: `${api}/silence/${id}`, expect: [200, 404] });
+      for (const { id } of ours) {
+        const { text } = await io.http.send('DELETE', { url: `${api}/silence/${id}`, expect: [200, 404] });
+        if (/^\s*</.test(text)) throw notItsAnswer(params, 'unknown');
+      }
       return [null];
     }
     const old = ours.find((silence) => silence.id === from?.id);
@@ -108,7 +112,8 @@ export const alertmanager = defineResource<Params, State>({
       comment: `${window.reason}${window.ticket ? ` ${window.ticket}` : ''}, ${window.contact} ${markOf(window, change!.id)}`,
     };
     const answer = await io.http.send('POST', { url: `${api}/silences`, json: { ...kept, endsAt: to.ends } });
-    return [{ ...to, id: String(answer.json?.silenceID ?? '') }];
+    if (typeof answer.json?.silenceID !== 'string') throw notItsAnswer(params, 'unknown');
+    return [{ ...to, id: answer.json.silenceID }];
   },
 
   notes({ params, phase, seen, changes, owned, when }) {
@@ -137,8 +142,9 @@ function idOf({ matchers }: Params): string {
 async function find(io: Reader, params: Params, window: Window): Promise<Silence[]> {
   const { json } = await io.http.get({ url: `${base(params.url)}/silences` });
   const mark = markOf(window, idOf(params));
-  const all: Silence[] = Array.isArray(json) ? json : [];
-  return all
+  // taken for an empty list, our silence would count as gone, and stay
+  if (!Array.isArray(json)) throw notItsAnswer(params, 'none');
+  return (json as Silence[])
     .filter((silence) => silence.comment.includes(mark))
     .sort((a, b) => Date.parse(b.endsAt) - Date.parse(a.endsAt));
 }
@@ -156,6 +162,14 @@ async function suppressedBy(io: Reader, params: Params, id: string): Promise<str
       .filter((alert) => alert.status.silencedBy.includes(id))
       .map((alert) => alert.labels['alertname'] ?? 'an alert without a name'),
   );
+}
+
+/** A page of something in between, with a status of success. */
+function notItsAnswer(params: Params, effect: 'none' | 'unknown'): OuterError {
+  return new OuterError(`${new URL(params.url).host} gave an answer that is no JSON of Alertmanager`, {
+    effect,
+    retryable: true,
+  });
 }
 
 function base(address: string, part: 'all' | 'path' = 'all'): string {

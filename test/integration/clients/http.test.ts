@@ -234,9 +234,13 @@ describe('the HTTP client', () => {
     silent.close();
   });
 
-  test('an answer that breaks off has no JSON for a reader, and is answered for a writer', async () => {
+  test('an answer that breaks off is none for a reader, and is answered for a writer', async () => {
     // "12" of a longer answer would parse as a number
-    expect(await io.reader().http.get({ url: `${base}/half` })).toMatchObject({ text: '12', json: undefined });
+    expect(await failure(io.reader().http.get({ url: `${base}/half` }))).toMatchObject({
+      message: expect.stringContaining('the answer broke off'),
+      effect: 'none',
+      retryable: true,
+    });
     expect(await failure(io.writer().http.send('POST', { url: `${base}/half` }))).toMatchObject({
       effect: 'answered',
       status: 200,

@@ -1,0 +1,104 @@
+// npm run sweep:faults: each outer call of the checklist, each fault, once and for ever, under each verb.
+//   -- --turn 3 --cases 60     a part of them          -- --verb end --call 'page GET /components 1' --fault hangs --forever
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { quicken } from './clock.ts';
+
+const { values } = parseArgs({
+  options: {
+    verb: { type: 'string' },
+    call: { type: 'string' },
+    fault: { type: 'string' },
+    forever: { type: 'boolean', default: false },
+    way: { type: 'string', default: 'same' },
+    /** only calls whose name has this in it */
+    only: { type: 'string', default: '' },
+    cases: { type: 'string' },
+    turn: { type: 'string', default: '0' },
+    width: { type: 'string', default: '2' },
+    quick: { type: 'string', default: '10' },
+    /** of a worker: "1 of 2" */
+    part: { type: 'string' },
+  },
+});
+
+const clock = quicken(Number(values.quick));
+if (values.part !== undefined || values.call !== undefined) await work();
+else await lead();
+
+async function work(): Promise<void> {
+  const { allCases, byTurns, findCalls, nameOf, tryCase } = await import('./faults.ts');
+  const { servers } = await import('./world.ts');
+  let all = await servers();
+  try {
+    if (values.call !== undefined) {
+      const { verb, call, fault, forever, way } = values as any;
+      const verdict = await tryCase(all, { verb, call, fault, forever, way });
+      console.log(
+        verdict.wrong ??
+          `ended ${verdict.code}${verdict.missed ? '; the call did not come by' : ''}, all as it should be`,
+      );
+      process.exitCode = verdict.wrong ? 1 : 0;
+      return;
+    }
+    for (const what of all.missing) process.send!({ missing: what });
+    const calls = (await findCalls(all)).filter(({ call }) => call.includes(values.only));
+    const every = allCases(calls).filter((one) => values.verb === undefined || one.verb === values.verb);
+    const chosen = values.cases === undefined ? every : byTurns(every, Number(values.cases), Number(values.turn));
+    const [part = 0, of = 1] = values.part!.split(' of ').map(Number);
+    const mine = chosen.filter((_, n) => n % of === part);
+    process.send!({ calls: calls.length, cases: mine.length });
+    for (const [n, one] of mine.entries()) {
+      // what has expired stays in the list that is read with each look
+      if (n % 100 === 99) {
+        await all.stop();
+        all = await servers();
+      }
+      clock.back();
+      const verdict = await tryCase(all, one);
+      process.send!({ name: nameOf(one), ...verdict });
+    }
+  } finally {
+    await all.stop();
+    if (process.connected) process.disconnect();
+  }
+}
+
+async function lead(): Promise<void> {
+  const began = clock.realNow();
+  const width = Number(values.width);
+  const sum = { calls: 0, cases: 0, done: 0, missed: 0, wrong: 0 };
+  const codes = new Map<number, number>();
+  const said = new Set<string>();
+  const ends = Array.from({ length: width }, (_, part) => {
+    const child = fork(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--part', `${part} of ${width}`], {
+      execArgv: process.execArgv,
+    });
+    child.on('message', (message: any) => {
+      if (message.missing !== undefined) {
+        if (!said.has(message.missing)) console.log(`left out: ${message.missing}`);
+        said.add(message.missing);
+      } else if (message.cases !== undefined) {
+        sum.calls = message.calls;
+        sum.cases += message.cases;
+      } else {
+        sum.done++;
+        if (message.missed) sum.missed++;
+        if (message.code !== undefined) codes.set(message.code, (codes.get(message.code) ?? 0) + 1);
+        if (message.wrong) {
+          sum.wrong++;
+          console.log(`\n${message.wrong}`);
+        } else if (sum.done % 50 === 0) console.log(`${sum.done} of ${sum.cases}`);
+      }
+    });
+    return new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+  });
+  const ended = await Promise.all(ends);
+  const seconds = ((clock.realNow() - began) / 1000).toFixed(0);
+  const exits = [...codes].sort(([a], [b]) => a - b).map(([code, n]) => `${n} ended ${code}`);
+  console.log(
+    `${sum.calls} calls, ${sum.done} faults (${sum.missed} did not come by), ${sum.wrong} wrong, ${exits.join(', ')}, ${seconds} s`,
+  );
+  process.exitCode = sum.wrong > 0 || sum.done === 0 || ended.some((code) => code !== 0) ? 1 : 0;
+}
