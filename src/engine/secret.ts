@@ -2,8 +2,6 @@
 import { z } from 'zod';
 import { DURATION, MAX_MS, milliseconds } from './duration.ts';
 
-export { parseDuration } from './duration.ts';
-
 /** A secret: a literal in a runbook is an error, and its value is redacted wherever it might come out. */
 export function secret<T extends z.ZodType>(schema: T): T {
   return schema.meta({ ...schema.meta(), secret: true }) as T;
