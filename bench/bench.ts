@@ -8,7 +8,7 @@ import { checklist, DELAY_MS, FOR_MS, type Tool } from './checklist.ts';
 import { type Crontab, crontabs, MAX_RSS_MIB } from './crontab.ts';
 import { ms, type Spread, table, times } from './measure.ts';
 import { type StartUp, startUp } from './startup.ts';
-import { type Appends, appends } from './store.ts';
+import { type Appends, appends } from './appends.ts';
 
 const GOAL_OVERHEAD_MS = 400;
 const SIZES = [1000, 5000, 10_000];
