@@ -13,7 +13,7 @@ export function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[
       : phase === 'soaking'
         ? ['reopen']
         : phase === 'closed'
-          ? ['closed']
+          ? [...(isOwed(state, step, 'reopen') ? (['reopen'] as const) : []), 'closed']
           : phase === 'aborted'
             ? ['reopen', 'closed']
             : [];
@@ -25,6 +25,12 @@ export function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[
     if (phase === 'aborted') return state.actions.has(actionKey(step.id, 'open')) || state.wallsClosedAt !== undefined;
     return true;
   });
+}
+
+/** It began and did not get done: what failed while the walls opened is not over because the phase is. */
+function isOwed(state: WindowState, step: Step, edge: Edge): boolean {
+  const action = state.actions.get(actionKey(step.id, edge));
+  return action !== undefined && action.state !== 'done';
 }
 
 export async function takeAction(acting: Acting, step: Step, phase: Phase, began: number): Promise<string[]> {

@@ -1,4 +1,5 @@
 // npm run sweep:faults: each outer call of the checklist, each fault, once and for ever, under each verb.
+//   -- --dead all             the end with one thing dead, for each of them
 //   -- --turn 3 --cases 60     a part of them          -- --verb end --call 'page GET /components 1' --fault hangs --forever
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,8 @@ const { values } = parseArgs({
     fault: { type: 'string' },
     forever: { type: 'boolean', default: false },
     way: { type: 'string', default: 'same' },
+    /** end with one thing dead: 'page hangs', or 'all' */
+    dead: { type: 'string' },
     /** only calls whose name has this in it */
     only: { type: 'string', default: '' },
     cases: { type: 'string' },
@@ -24,7 +27,8 @@ const { values } = parseArgs({
 });
 
 const clock = quicken(Number(values.quick));
-if (values.part !== undefined || values.call !== undefined) await work();
+if (values.dead !== undefined) await dead(values.dead);
+else if (values.part !== undefined || values.call !== undefined) await work();
 else await lead();
 
 async function work(): Promise<void> {
@@ -101,4 +105,25 @@ async function lead(): Promise<void> {
     `${sum.calls} calls, ${sum.done} faults (${sum.missed} did not come by), ${sum.wrong} wrong, ${exits.join(', ')}, ${seconds} s`,
   );
   process.exitCode = sum.wrong > 0 || sum.done === 0 || ended.some((code) => code !== 0) ? 1 : 0;
+}
+
+async function dead(which: string): Promise<void> {
+  const { deaths, endWithout } = await import('./dead.ts');
+  const { servers } = await import('./world.ts');
+  const all = await servers();
+  try {
+    for (const what of all.missing) console.log(`left out: ${what}`);
+    const chosen = deaths(all).filter(({ thing, how }) => which === 'all' || which === `${thing} ${how}`);
+    let wrong = 0;
+    for (const death of chosen) {
+      clock.back();
+      const result = await endWithout(all, death);
+      console.log(result.wrong ?? result.said);
+      if (result.wrong) wrong++;
+    }
+    console.log(`${chosen.length} deaths, ${wrong} wrong`);
+    process.exitCode = wrong > 0 || chosen.length === 0 ? 1 : 0;
+  } finally {
+    await all.stop();
+  }
 }

@@ -1,5 +1,14 @@
 // The world of the fault sweep: the full checklist, with a proxy before every service. Every secret is a canary.
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -230,7 +239,7 @@ ${at.alerts ? `  - { uses: silence/alertmanager, with: { url: "\${ALERTS_URL}", 
           : existsSync(flagFile)
             ? readFileSync(flagFile, 'utf8')
             : 'no flag',
-        readFileSync(join(folder, 'app.cron'), 'latin1'),
+        lstatSync(join(folder, 'app.cron')).isFile() ? readFileSync(join(folder, 'app.cron'), 'latin1') : 'no crontab',
         JSON.stringify(page.components().map(({ name, status }) => ({ name, status }))),
       ].join('\n---\n');
     },
