@@ -11,6 +11,7 @@ import type { Rehearsed } from './engine/verbs/rehearse.ts';
 import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
 import { fold, type WindowState } from './engine/window.ts';
 import { MaintError } from './errors/catalogue.ts';
+import type { Past, PastWindow } from './report/history.ts';
 import type { Runbook } from './runbook/load.ts';
 import type { PluginInfo } from './runbook/plugins.ts';
 import type { ShownRunbook } from './runbook/show.ts';
@@ -26,6 +27,8 @@ export interface AppOptions {
   interrupt: Interrupt;
   emit(progress: Progress): void;
   confirm(asking: Asking): Promise<void>;
+  /** false: --yes */
+  asks: boolean;
 }
 export interface RunbookChoice {
   runbook?: string | undefined;
@@ -271,7 +274,7 @@ export class App {
     this.closing.push(() => all.close());
     // Where nothing may be written, no writer exists: not even a bug can make one.
     const clients = write ? all : { ...all, writer: noWriter };
-    const { emit, confirm, interrupt, version } = this.options;
+    const { emit, confirm, interrupt, version, asks } = this.options;
     return {
       journal: await this.journal(),
       machine: await thisMachine(),
@@ -279,6 +282,7 @@ export class App {
       interrupt,
       emit,
       confirm,
+      asks,
       version,
     };
   }
@@ -294,6 +298,45 @@ export class App {
       });
     }
     return rows[0] && fold(rows[0].id, await journal.read(rows[0].id));
+  }
+
+  /** Every window that is not over. */
+  async allLive(environment: string | undefined): Promise<WindowState[]> {
+    const journal = await this.journal();
+    const rows = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
+    const states = await Promise.all(rows.map(async ({ id }) => fold(id, await journal.read(id))));
+    return states
+      .filter((state) => state !== undefined)
+      .sort((a, b) => (a.window.environment < b.window.environment ? -1 : 1));
+  }
+
+  /** The newest window, over or not. */
+  async lastWindow(environment: string | undefined): Promise<WindowState | undefined> {
+    const journal = await this.journal();
+    const [row] = await journal.windows(environment === undefined ? {} : { environment });
+    return row && fold(row.id, await journal.read(row.id));
+  }
+
+  /** Newest first; `since`: RFC 3339, recorded then or later. */
+  async history(filter: {
+    environment?: string | undefined;
+    since?: string | undefined;
+    limit: number;
+  }): Promise<Past> {
+    const { pastOf } = await import('./report/history.ts');
+    const journal = await this.journal();
+    const { environment, since = '' } = filter;
+    const rows = (await journal.windows(environment === undefined ? {} : { environment })).filter(
+      (row) => row.createdAt >= since,
+    );
+    const now = await journal.now();
+    const windows: PastWindow[] = [];
+    for (const row of rows.slice(0, filter.limit)) {
+      const alive = row.live && (await this.acting(row.environment)) !== undefined;
+      const past = pastOf(row.id, await journal.read(row.id), { alive, now });
+      if (past) windows.push(past);
+    }
+    return { windows, more: Math.max(0, rows.length - filter.limit), address: journal.address };
   }
 
   /** The window that is named, else the newest one. E_NO_WINDOW with those that are known. */

@@ -85,6 +85,7 @@ export abstract class MaintCommand extends Command {
       interrupt,
       // Before the layout: half a secret at the edge of the screen would not be known as one.
       emit: (progress) => renderer.emit(app.redact(progress)),
+      asks: flags.yes !== true,
       confirm: (asking) => this.confirm(app, mode, flags.yes === true, asking),
     });
     this.speaking = { app, mode, renderer, interrupt };

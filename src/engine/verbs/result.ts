@@ -62,6 +62,8 @@ export interface Asking {
 }
 
 export interface VerbHost extends Host {
+  /** somebody is asked before the first write, which takes time */
+  asks: boolean;
   /** Shows the plan and asks; throws E_NOT_CONFIRMED or E_YES. Called again when the plan came out differently under the lease. */
   confirm(asking: Asking): Promise<void>;
 }

@@ -90,8 +90,9 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       throw new MaintError('E_NO_WINDOW', `${live.id} was ended by somebody else meanwhile. Nothing changed.`, {
         next: [options.again],
       });
+    // Between the plan and the lease somebody may have thought for minutes; with --yes it was just made.
     let agreed = shown;
-    for (;;) {
+    while (host.asks) {
       let again = await plan(looking, provisional, current, ['open'], { rights: false });
       // The rights for this plan were asked already; another one may need others.
       if (!samePlan(agreed, again)) again = await plan(looking, provisional, current, ['open']);
