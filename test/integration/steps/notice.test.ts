@@ -171,7 +171,7 @@ describe('notice/statuspage', () => {
     ]);
     const bodies = page.incidents()[0]!.incident_updates.map(({ body }) => body);
     expect(bodies[0]).toContain(
-      'Completed: read-only 02:00:04–02:21:09 UTC, planned until 2026-11-24 02:30 UTC. Writes work again.',
+      'Completed: read-only 02:00:04–02:21:09 UTC, planned until 2026-11-24 02:45 UTC. Writes work again.',
     );
     expect(bodies).toHaveLength(8);
     for (const [at, body] of bodies.entries()) expect(body).not.toBe(bodies[at + 1]);
