@@ -332,7 +332,8 @@ export class App {
     const now = await journal.now();
     const windows: PastWindow[] = [];
     for (const row of rows.slice(0, filter.limit)) {
-      const alive = row.live && (await this.acting(row.environment)) !== undefined;
+      const lease = row.live ? await this.acting(row.environment) : undefined;
+      const alive = lease !== undefined && lease.expiresAt > now;
       const past = pastOf(row.id, await journal.read(row.id), { alive, now });
       if (past) windows.push(past);
     }

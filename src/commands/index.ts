@@ -4,6 +4,7 @@ import { Announce } from './announce.ts';
 import { Completion } from './completion.ts';
 import { End } from './end.ts';
 import { Extend } from './extend.ts';
+import { History } from './history.ts';
 import { Note } from './note.ts';
 import { Observe } from './observe.ts';
 import { Rehearse } from './rehearse.ts';
@@ -22,6 +23,7 @@ export const COMMANDS = {
   completion: Completion,
   end: End,
   extend: Extend,
+  history: History,
   note: Note,
   observe: Observe,
   rehearse: Rehearse,

@@ -78,6 +78,10 @@ export type JournalEvent =
       ids: string[];
       next?: string | undefined;
     }
+  /** `window export`: another state has it from now on; this one keeps what it knew and does not act on it */
+  | { type: 'handed'; to: string; by: string }
+  /** `window import`: this state has it from now on */
+  | { type: 'received'; from: string; by: string }
   | { type: 'run'; state: 'began' | 'ended'; verb: string; owner: string; exit?: number | undefined };
 
 /** An event as stored. */

@@ -55,6 +55,8 @@ export interface WindowState {
   toldAt: string;
   lastActor: string;
   lastAt: string;
+  /** another state acts on it since then */
+  handed?: { to: string; by: string; at: string } | undefined;
 }
 
 /** Events that the notices follow. */
@@ -241,6 +243,12 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
     case 'failed':
       state.failures.set(event.step, event);
       return;
+    case 'handed':
+      state.handed = { to: event.to, by: event.by, at };
+      return;
+    case 'received':
+      state.handed = undefined;
+      return;
     case 'run':
       if (event.state === 'began') state.lastActor = event.owner;
       return;
@@ -292,11 +300,13 @@ export type Label =
   | 'held'
   | 'needs a human'
   | 'closed'
-  | 'aborted';
+  | 'aborted'
+  | 'handed over';
 
 /** DESIGN's table of labels. `alive`: a run holds the lease. `now`: epoch milliseconds. */
 export function label(state: WindowState, alive: boolean, now: number): Label {
   const { phase, reached } = state;
+  if (state.handed) return 'handed over';
   if (phase === 'announced') return reached ? 'scheduled' : alive ? 'opening' : 'interrupted';
   if (phase === 'open') {
     if (!reached) {

@@ -1,6 +1,6 @@
 // The report as Markdown: for the ticket, the wiki, the review of the night.
 import { count, lasting, utc } from '../engine/words.ts';
-import type { Report } from './report.ts';
+import { type Report, thingsToLookAt } from './report.ts';
 
 export function markdown(report: Report): string {
   const { times } = report;
@@ -81,8 +81,7 @@ export function markdown(report: Report): string {
 }
 
 function attention(report: Report): string {
-  const failed = new Set(report.checks.filter((one) => one.outcome === 'fail').map((one) => one.step));
-  const things = report.leftovers.length + report.drift.length + failed.size;
+  const things = thingsToLookAt(report);
   if (things > 0) return `${count(things, 'thing')} to look at.`;
   return report.times.actual.ended ? 'Everything is as it was before.' : 'Not over yet.';
 }

@@ -127,6 +127,12 @@ export function reportOf(id: string, events: readonly Recorded[], now: number): 
   };
 }
 
+/** What is not as it was, what somebody else changed, what a check found. */
+export function thingsToLookAt(report: Report): number {
+  const failed = new Set(report.checks.filter((one) => one.outcome === 'fail').map((one) => one.step));
+  return report.leftovers.length + report.drift.length + failed.size;
+}
+
 type Typed<T extends JournalEvent['type']> = Recorded & { event: Extract<JournalEvent, { type: T }> };
 
 function of<T extends JournalEvent['type']>(events: readonly Recorded[], type: T): Typed<T>[] {
@@ -287,6 +293,14 @@ function entry({ at, event }: Recorded): Report['timeline'] {
       return [{ at, what: 'overdue' }];
     case 'note':
       return [{ at, what: `note: ${event.text}`, by: event.by }];
+    case 'handed':
+      return [{ at, what: `handed over to ${event.to}`, by: event.by }];
+    case 'received':
+      return [{ at, what: `taken in from ${event.from}`, by: event.by }];
+    case 'moved':
+      return [{ at, what: `moved: ${event.startsAt} until ${event.until}`, by: event.by }];
+    case 'began':
+      return [{ at, what: `opened as announced, until ${event.until}`, by: event.by }];
     case 'walls':
       return [{ at, what: event.state === 'closed' ? 'writes are refused' : 'writes work again' }];
     case 'soak':

@@ -1,10 +1,14 @@
 // status: from the journal, and where the secrets are at hand from a look at the world (what appeared, what drifted).
 import type { App } from '../app.ts';
+import type { Recorded } from '../engine/events.ts';
 import { plan } from '../engine/plan.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
 import { type Status, statusOf } from '../engine/verbs/look.ts';
+import type { VerbHost } from '../engine/verbs/result.ts';
+import type { WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { progressOf } from './follow.ts';
 import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
@@ -12,81 +16,177 @@ export interface StatusView {
   lines: string[];
   json: Record<string, unknown>;
 }
+export interface StatusOptions {
+  environment?: string | undefined;
+  follow: boolean;
+  all: boolean;
+}
 
-const FOLLOW_MS = 1000;
+const TICK_MS = 1_000;
+/** Nothing new in the journal: the times in the text grow old all the same. */
+const LOOK_MS = 5_000;
+/** The world is other people's servers, some of which count calls. */
+const WORLD_MS = 30_000;
+/** What a monitor must hear of first. */
+const GRAVEST: readonly ExitCode[] = [EXIT.HUMAN, EXIT.BUSY, EXIT.OPEN];
 
-export async function* statusView(
-  app: App,
-  options: { environment?: string | undefined; follow: boolean },
-): AsyncGenerator<StatusView> {
+export async function* statusView(app: App, options: StatusOptions): AsyncGenerator<StatusView> {
+  const eye = new Eye(app, options);
   let shown = '';
-  for (;;) {
-    const view = await look(app, options.environment);
-    const text = view.lines.join('\n').replace(/\(\S+( \S+)? left\)/, '');
-    if (text !== shown) yield view;
-    shown = text;
-    if (!options.follow || view.exit === EXIT.DONE) return;
-    await waitUntil(monotonicNow() + FOLLOW_MS, app.options.interrupt.signal);
+  for (let looked = Number.NEGATIVE_INFINITY; ; ) {
+    // First what is true now, then what happens.
+    const news = shown === '' ? [] : await eye.news();
+    tell(app, news);
+    if (news.length > 0 || monotonicNow() - looked >= LOOK_MS) {
+      looked = monotonicNow();
+      const view = await eye.look();
+      const over = view.exit === EXIT.DONE;
+      if (over && shown !== '') {
+        // The window is over before its run has said its last word.
+        const giveUp = monotonicNow() + LOOK_MS;
+        while ((await eye.isActedOn()) && monotonicNow() < giveUp)
+          await waitUntil(monotonicNow() + TICK_MS / 10, app.options.interrupt.signal);
+        tell(app, await eye.news());
+      }
+      const text = view.lines.join('\n').replace(/\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+/g, '');
+      if (text !== shown) yield view;
+      const first = shown === '';
+      shown = text;
+      if (!options.follow || over) return;
+      if (first) continue;
+    }
+    await waitUntil(monotonicNow() + TICK_MS, app.options.interrupt.signal);
   }
 }
 
-async function look(app: App, environment: string | undefined): Promise<StatusView> {
-  const journal = await app.journal();
-  const live = await app.live(environment);
-  if (!live) {
-    const what = environment ?? 'Nothing';
+function tell(app: App, news: readonly Recorded[]): void {
+  for (const recorded of news) for (const progress of progressOf(recorded)) app.options.emit(progress);
+}
+
+/** One look, or one after another: what a look has found out need not be found out again. */
+class Eye {
+  private readonly app: App;
+  private readonly options: StatusOptions;
+  /** by window: the last event that was told */
+  private readonly told = new Map<string, number>();
+  private readonly environments = new Set<string>();
+  private readonly worlds = new Map<string, { at: number; seq: number; planned: Awaited<ReturnType<typeof plan>> }>();
+  private hosts: { reading?: VerbHost; writing?: VerbHost } = {};
+
+  constructor(app: App, options: StatusOptions) {
+    this.app = app;
+    this.options = options;
+  }
+
+  /** What was recorded since the last call, of the windows that are or were live; of the first one nothing is told again. */
+  async news(): Promise<Recorded[]> {
+    const journal = await this.app.journal();
+    const { environment } = this.options;
+    const first = this.told.size === 0;
+    const live = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
+    for (const row of live) {
+      this.environments.add(row.environment);
+      if (!this.told.has(row.id)) this.told.set(row.id, first ? await this.sinceRun(row.id) : 0);
+    }
+    const news: Recorded[] = [];
+    for (const [id, seq] of this.told) {
+      const events = await journal.read(id, seq);
+      if (events.length > 0) this.told.set(id, events.at(-1)!.seq);
+      news.push(...events);
+    }
+    return news;
+  }
+
+  /** Who comes while a run goes on sees it from its beginning. */
+  private async sinceRun(id: string): Promise<number> {
+    const events = await (await this.app.journal()).read(id);
+    const run = events.findLast(({ event }) => event.type === 'run');
+    const over = run?.event.type === 'run' && run.event.state === 'ended';
+    return over || !run ? (events.at(-1)?.seq ?? 0) : run.seq - 1;
+  }
+
+  async isActedOn(): Promise<boolean> {
+    for (const environment of this.environments) if (await this.app.acting(environment)) return true;
+    return false;
+  }
+
+  async look(): Promise<StatusView> {
+    const { environment, all } = this.options;
+    if (!all) {
+      const live = await this.app.live(environment);
+      return live ? await this.one(live) : none(environment, await this.elsewhere(environment));
+    }
+    const windows = await this.app.allLive(environment);
+    const views: StatusView[] = [];
+    for (const live of windows) views.push(await this.one(live));
+    const exit = GRAVEST.find((code) => views.some((view) => view.exit === code)) ?? EXIT.DONE;
     return {
-      exit: EXIT.DONE,
-      lines: [environment ? `${what} has no open window.` : 'No window is open.', 'Next: maint start --window 30m'],
-      json: {
-        ok: true,
-        exit: EXIT.DONE,
-        environment: environment ?? null,
-        window: null,
-        label: 'none',
-        lines: [],
-        next: [{ command: 'maint start --window 30m' }],
-      },
+      exit,
+      lines: views.length > 0 ? views.flatMap(({ lines }) => lines) : none(environment, []).lines,
+      json: { ok: exit === EXIT.DONE, exit, windows: views.map(({ json }) => json) },
     };
   }
-  const lease = await app.acting(live.window.environment);
-  const notes: string[] = [];
-  let status: Status;
-  try {
-    const { prepared, state: found } = await app.prepareWindow(live, { lead: 'not looked at the world' });
-    const host = await app.host(false);
-    let state = found;
-    if (!found.window.overdue && Date.parse(found.window.until) <= Date.now()) {
-      const { markOverdue } = await import('../engine/verbs/extend.ts');
-      state = await markOverdue(await app.host(true), prepared, found);
-    }
-    const quiet = state.reached && state.phase === 'open';
-    const planned = quiet
-      ? await plan(
+
+  /** The last window is not over: another state has it. */
+  private async elsewhere(environment: string | undefined): Promise<string[]> {
+    const last = await this.app.lastWindow(environment);
+    if (!last?.handed) return [];
+    const { to, by, at } = last.handed;
+    return [
+      `${last.window.environment}: ${last.id} was handed over to ${to} by ${by} at ${at}; its state is elsewhere.`,
+    ];
+  }
+
+  private async host(write: boolean): Promise<VerbHost> {
+    return (this.hosts[write ? 'writing' : 'reading'] ??= await this.app.host(write));
+  }
+
+  private async one(live: WindowState): Promise<StatusView> {
+    const lease = await this.app.acting(live.window.environment);
+    const notes: string[] = [];
+    let status: Status;
+    try {
+      const { prepared, state: found } = await this.app.prepareWindow(live, { lead: 'not looked at the world' });
+      let state = found;
+      if (!found.window.overdue && Date.parse(found.window.until) <= Date.now()) {
+        const { markOverdue } = await import('../engine/verbs/extend.ts');
+        state = await markOverdue(await this.host(true), prepared, found);
+      }
+      const host = await this.host(false);
+      const quiet = state.reached && state.phase === 'open';
+      let world = this.worlds.get(state.id);
+      if (quiet && (!world || world.seq !== state.lastSeq || monotonicNow() - world.at >= WORLD_MS)) {
+        const planned = await plan(
           { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow },
           state.window,
           state,
           ['open'],
           { rights: false },
-        )
-      : undefined;
-    status = await statusOf(host, state, lease, prepared.steps, planned);
-  } catch (error) {
-    if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;
-    notes.push(
-      `${error.message.replace(/ Nothing changed\.$/, '')} So this is what the journal says, and nobody looked at the world.`,
-    );
-    status = await statusOf({ journal }, live, lease, []);
+        );
+        world = { at: monotonicNow(), seq: state.lastSeq, planned };
+        this.worlds.set(state.id, world);
+      }
+      status = await statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined);
+    } catch (error) {
+      if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;
+      notes.push(
+        `${error.message.replace(/ Nothing changed\.$/, '')} So this is what the journal says, and nobody looked at the world.`,
+      );
+      status = await statusOf({ journal: await this.app.journal() }, live, lease, []);
+    }
+    return viewOf(status, notes);
   }
+}
+
+function viewOf(status: Status, notes: readonly string[]): StatusView {
   const { state, ...rest } = status;
-  const lines = [
-    ...status.lines.slice(0, 1),
-    ...[...status.lines.slice(1), ...notes].map((line) => `  ${line}`),
-    nextLine(status.next.map(nextText)),
-  ];
   return {
     exit: status.exit,
-    lines,
+    lines: [
+      ...status.lines.slice(0, 1),
+      ...[...status.lines.slice(1), ...notes].map((line) => `  ${line}`),
+      nextLine(status.next.map(nextText)),
+    ],
     json: {
       ok: status.exit === EXIT.DONE,
       ...rest,
@@ -98,6 +198,26 @@ async function look(app: App, environment: string | undefined): Promise<StatusVi
       by: state.window.by,
       reason: state.window.reason,
       failures: [...state.failures.values()],
+    },
+  };
+}
+
+function none(environment: string | undefined, elsewhere: readonly string[]): StatusView {
+  return {
+    exit: EXIT.DONE,
+    lines: [
+      environment ? `${environment} has no open window.` : 'No window is open.',
+      ...elsewhere.map((line) => `  ${line}`),
+      'Next: maint start --window 30m',
+    ],
+    json: {
+      ok: true,
+      exit: EXIT.DONE,
+      environment: environment ?? null,
+      window: null,
+      label: 'none',
+      lines: elsewhere,
+      next: [{ command: 'maint start --window 30m' }],
     },
   };
 }

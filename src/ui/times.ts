@@ -38,3 +38,17 @@ export function parseTime(text: string, now: number, flag: 'until' | 'at', comma
     next: [`maint ${command} --${flag} 03:30Z`],
   });
 }
+
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
+
+/** "2026-11-01": that day's beginning in UTC; or RFC 3339. Returns RFC 3339 in UTC. */
+export function parseSince(text: string): string {
+  const ms = DAY.test(text) || FULL.test(text) ? Date.parse(text) : Number.NaN;
+  // Date.parse makes March of February 30th.
+  if (!Number.isNaN(ms) && (!DAY.test(text) || new Date(ms).toISOString().startsWith(text)))
+    return new Date(ms).toISOString();
+  throw new MaintError('E_USAGE', `--since ${text} is no day.`, {
+    details: ['allowed: a day (2026-11-01, from 00:00 UTC), or date and time (2026-11-01T02:00Z)'],
+    next: ['maint history --since 2026-11-01'],
+  });
+}

@@ -122,6 +122,35 @@ export const StatusShape = z.union([
   }),
 ]);
 
+export const StatusAllShape = z.strictObject({
+  ok: z.boolean(),
+  exit: z.number(),
+  windows: z.array(StatusShape),
+});
+
+export const HistoryShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  state: z.string(),
+  windows: z.array(
+    z.strictObject({
+      window: z.string(),
+      environment: z.string(),
+      label: z.string(),
+      since: time,
+      until: time,
+      ended: time.nullable(),
+      readOnlyMs: ms.nullable(),
+      by: z.string(),
+      reason: z.string(),
+      ticket: z.string().nullable(),
+      look: z.number(),
+      handedTo: z.string().nullable(),
+    }),
+  ),
+  more: z.number(),
+});
+
 export const ObservedShape = z.strictObject({
   ok: z.literal(true),
   exit: z.literal(0),

@@ -1,0 +1,28 @@
+import * as Flags from '@oclif/core/flags';
+import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
+
+export class History extends MaintCommand {
+  static override summary = 'The windows of this state, newest first.';
+  static override examples = [
+    '<%= config.bin %> history --env prod --since 2026-11-01',
+    '<%= config.bin %> history --limit 5 --json',
+  ];
+  static override flags = {
+    ...envFlag,
+    since: Flags.string({ description: 'opened then or later: 2026-11-01 (UTC), or a time', helpValue: '2026-11-01' }),
+    limit: Flags.integer({ description: 'the newest so many', min: 1, max: 10_000, default: 20 }),
+    ...stateFlag,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(History);
+    const app = await this.app(flags);
+    const [{ historyJson, historyLines }, { parseSince }] = await Promise.all([
+      import('../ui/history.ts'),
+      import('../ui/times.ts'),
+    ]);
+    const since = flags.since === undefined ? undefined : parseSince(flags.since);
+    const past = await app.history({ environment: flags.env, since, limit: flags.limit });
+    await this.print(this.wantsJson ? historyJson(past) : historyLines(past), 0);
+  }
+}
