@@ -50,10 +50,14 @@ const BROKEN_MESSAGE = /Connection terminated|Client has encountered a connectio
 /** The server has rolled it back, and says that trying again may help. */
 const ROLLED_BACK = /^(40001|40P01)$/;
 
-/** Errors after which the same work may be done again at once, for nothing of it was committed. */
-const repeatable = new WeakSet<object>();
-export function mayRepeat(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && repeatable.has(error);
+/** A server, or the pooler before it, that restarts: nothing was sent to it. */
+const RESTARTING = /^(ECONNREFUSED|ECONNRESET|ENOENT|57P0[123]|53300)$/;
+
+/** When the same work may be done again, for nothing of it was committed. */
+type Repeat = 'at once' | 'in a moment';
+const repeatable = new WeakMap<object, Repeat>();
+export function mayRepeat(error: unknown): Repeat | undefined {
+  return typeof error === 'object' && error !== null ? repeatable.get(error) : undefined;
 }
 
 export const UNIQUE_VIOLATION = '23505';
@@ -102,7 +106,9 @@ export function postgresError(
   const words = wordsFor(place, error, code, during);
   const made = fail(place, error, known && words.next === ELSEWHERE ? { ...words, next: AGAIN } : words);
   const broke = during === 'query' && lost && !(error instanceof NoAnswer);
-  if (broke || (code !== undefined && ROLLED_BACK.test(code))) repeatable.add(made);
+  if (broke || (code !== undefined && ROLLED_BACK.test(code))) repeatable.set(made, 'at once');
+  else if (known && during === 'connect' && code !== undefined && RESTARTING.test(code))
+    repeatable.set(made, 'in a moment');
   return made;
 }
 

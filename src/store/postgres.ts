@@ -1,5 +1,6 @@
 // The journal on Postgres: one that a team shares. Nothing lives in a session, so that a pooler may hand each
 // transaction another one: every transaction brings its own settings, and the lease's row is the lock.
+import { setTimeout } from 'node:timers/promises';
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import type { Recorded } from '../engine/events.ts';
 import type { Journal, Lease, WindowRow } from '../engine/journal.ts';
@@ -158,13 +159,20 @@ async function serverClock(db: Kysely<Schema>): Promise<number> {
 }
 
 const ATTEMPTS = 3;
+/** A server that restarts is not worth an interrupted window; a Ctrl-C must still be through within seconds. */
+const RESTART_MS = 3_000;
 
 async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  for (let tried = 1; ; tried++) {
+  const giveUp = performance.now() + RESTART_MS;
+  let attempts = 0;
+  for (;;) {
     try {
       return await work();
     } catch (error) {
-      if (tried === ATTEMPTS || !mayRepeat(error)) throw error;
+      const repeat = mayRepeat(error);
+      if (repeat === 'at once' && ++attempts < ATTEMPTS) continue;
+      if (repeat !== 'in a moment' || performance.now() >= giveUp) throw error;
+      await setTimeout(100 + Math.random() * 200);
     }
   }
 }

@@ -230,6 +230,22 @@ describeWith('postgres', 'Postgres', () => {
     await journal.end();
   });
 
+  test('a restart that takes a moment is waited for', async () => {
+    const schema = fresh();
+    await (await open(within(server.url, schema))).end();
+    await using way = await proxy(server.port);
+    const { journal, lease } = await begun(within(url('postgres', way.port), schema));
+    const up = await way.down();
+    const appending = journal.append(lease, 'w-1', [event]).then(
+      (recorded) => recorded,
+      (error) => error,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await up();
+    expect(await appending).toMatchObject([{ seq: 2 }]);
+    await journal.end();
+  });
+
   test('who holds the lease’s row for long is named as busy: exit 75, nothing appended', async () => {
     const schema = fresh();
     const { journal, lease } = await begun(within(server.url, schema));
@@ -588,8 +604,15 @@ async function listening(answer: (socket: Socket) => void) {
     answer(socket);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
+    /** nobody listens until the function that it returns is called */
+    async down() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+      return () => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
