@@ -1,4 +1,5 @@
 // What every outer call has in common: how long it may take, how it is interrupted, and what its failure says.
+import { monotonicNow } from '../engine/clock.ts';
 import { WRITE_DEADLINE_MS, type WriteHooks } from '../engine/io.ts';
 import { OuterError } from '../errors/catalogue.ts';
 import type { Redactor } from './redact.ts';
@@ -6,7 +7,7 @@ import type { Redactor } from './redact.ts';
 /** One set of clients: one step, one turn. */
 export interface Scope {
   readonly signal: AbortSignal;
-  /** epoch milliseconds */
+  /** of monotonicNow: a wall clock that steps must not make every call too late */
   readonly deadline: number;
   readonly redact: Redactor;
   /** writers only */
@@ -44,7 +45,7 @@ export interface Limit extends Disposable {
 /** Bounds one call by its own wish, by `capMs`, and by the step's deadline. Throws where nothing is left of that. */
 export function limit(scope: Scope, what: string, wishMs: number | undefined, capMs = WRITE_DEADLINE_MS): Limit {
   if (scope.signal.aborted) throw interrupted(scope, what, 'none');
-  const left = scope.deadline - Date.now();
+  const left = scope.deadline - monotonicNow();
   if (left <= 0) {
     throw outerError(scope, `${what}: the step's deadline has passed, nothing was sent`, {
       effect: 'none',
@@ -109,9 +110,15 @@ export function seconds(ms: number): string {
   return ms >= 1000 ? `${Math.round(ms / 100) / 10}s` : `${ms}ms`;
 }
 
-/** A write is about to go out. */
+/** A write is about to go out; the engine may hold it back. */
 export function before(scope: Scope, what: string): void {
-  scope.hooks?.before(what);
+  try {
+    scope.hooks?.before(what);
+  } catch (error) {
+    if (!(error instanceof OuterError)) throw error;
+    // of several writes of one turn an earlier one may have gone out
+    throw outerError(scope, `${what}: ${error.message}`, { effect: error.effect, retryable: error.retryable });
+  }
 }
 
 /** It was answered, whatever the answer. */

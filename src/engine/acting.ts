@@ -21,6 +21,8 @@ export interface Acting {
   record(events: JournalEvent[]): Promise<void>;
   /** before each outer write: the lease has more left than the write may take, and nobody took over */
   mayWrite(deadlineMs: number): Promise<void>;
+  /** Right before a write goes out: throws an OuterError where this machine has slept since mayWrite. Asks nobody. */
+  awake?(): void;
   /** epoch milliseconds */
   now(): number;
   /** resolves at `until` or as soon as the run is interrupted (rejects) */
@@ -94,7 +96,10 @@ export function describe(step: Step, error: unknown): StepFailure {
 
 export function hooksOf(acting: Acting, step: Step) {
   return {
-    before: (what: string) => point(step.id, `write ${what}`, 'before'),
+    before: (what: string) => {
+      acting.awake?.();
+      point(step.id, `write ${what}`, 'before');
+    },
     after: (what: string) => point(step.id, `write ${what}`, 'after'),
     spawned: (process: { pid: number; startTime: string }) =>
       acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),

@@ -42,7 +42,13 @@ const WAVE = 64;
 export async function converge(
   acting: Acting,
   phase: Phase,
-  options: { verb: string; undo?: boolean; skip?: ReadonlySet<string> } = { verb: 'converge' },
+  options: {
+    verb: string;
+    undo?: boolean;
+    skip?: ReadonlySet<string>;
+    /** `steps` are not the whole list: nothing is said of the window as a whole */
+    partial?: boolean;
+  } = { verb: 'converge' },
 ): Promise<Converged> {
   const { state } = acting;
   const steps = acting.steps.filter((step) => !step.skipped);
@@ -61,11 +67,11 @@ export async function converge(
     })),
   });
   const result = isClosing(phase)
-    ? await close(acting, phase, order, options.skip ?? new Set())
+    ? await close(acting, phase, order, options.skip ?? new Set(), options.partial === true)
     : await open(acting, phase, order);
   const soft = result.failures.every((failure) => failure.policy === 'continue');
   if (result.failures.length === 0 || (!isClosing(phase) && soft)) {
-    if (!state.reached) await acting.record([{ type: 'reached', phase }]);
+    if (!state.reached && !options.partial) await acting.record([{ type: 'reached', phase }]);
   }
   return result;
 }
@@ -132,8 +138,16 @@ async function close(
   phase: Phase,
   order: readonly Step[],
   skip: ReadonlySet<string>,
+  partial: boolean,
 ): Promise<Converged> {
   const failures: StepFailure[] = [];
+  if (partial) {
+    for (const step of order) {
+      const failure = await takeStep(acting, step, phase);
+      if (failure) failures.push(failure);
+    }
+    return { failures };
+  }
   if (phase === 'soaking' && acting.state.walls === 'closed')
     await runChecks(acting, 'reopen', acting.now() + REOPEN_CHECK_MS);
   for (const step of order.filter((one) => roleOf(one) === 'wall' && !skip.has(one.id))) {
@@ -520,6 +534,14 @@ async function writeWave(
     while (next < wave.length) {
       const part = wave[next++]!;
       if (error !== undefined || acting.signal.aborted) {
+        missed.push(...part.map((change) => change.id));
+        continue;
+      }
+      try {
+        // Each by itself: a wave may take longer than the lease has left, and a laptop may sleep in the middle of it.
+        await acting.mayWrite(WRITE_DEADLINE_MS);
+      } catch (cause) {
+        error ??= cause;
         missed.push(...part.map((change) => change.id));
         continue;
       }

@@ -1,14 +1,17 @@
 // One process acting on one environment: the run lease, its heartbeat, what happens when the laptop slept or somebody
 // took over, and the durable append that everything else goes through.
 import { performance } from 'node:perf_hooks';
-import { MaintError } from '../errors/catalogue.ts';
+import { MaintError, OuterError } from '../errors/catalogue.ts';
 import type { Acting } from './acting.ts';
+import { monotonicNow } from './clock.ts';
 import type { Step } from './contract.ts';
 import type { JournalEvent, Progress, Recorded } from './events.ts';
 import { type Clients, WRITE_DEADLINE_MS } from './io.ts';
-import { type Journal, LEASE_RENEW_MS, type Lease, type Owner, StaleToken, WindowExists } from './journal.ts';
+import { type Journal, LEASE_MS, LEASE_RENEW_MS, type Lease, type Owner, StaleToken, WindowExists } from './journal.ts';
 import { point } from './points.ts';
 import { apply, type WindowState } from './window.ts';
+
+export { monotonicNow } from './clock.ts';
 
 export interface Machine {
   /** host and boot, as journalled with a command's pid */
@@ -37,6 +40,8 @@ export interface LeaseOptions {
   takeover?: ((existing: Lease) => Promise<void>) | undefined;
   /** how long to wait for a run that is alive; default: not at all */
   waitMs?: number;
+  /** where this machine's clock is far from a shared state's: the way back is not refused for it. Default: refuse */
+  skew?: 'refuse' | 'say';
 }
 
 /** Renewed less than this ago: alive. */
@@ -44,6 +49,8 @@ const ALIVE_MS = 6_000;
 /** More between two ticks of either clock: the laptop slept. */
 const SLEPT_MS = 2_000;
 const TICK_MS = 500;
+/** Of this machine's clock from that of a shared state. Beyond it people would be promised times that nobody else reads. */
+const SKEW_MS = 60_000;
 
 export class Run {
   lease: Lease;
@@ -117,6 +124,21 @@ export class Run {
     if (this.slept || left < deadlineMs + 1000) await this.renew();
   }
 
+  /** Between mayWrite and the write itself the lid may have been closed: then it does not go out. */
+  private awake(): void {
+    this.lookAtClocks();
+    if (this.slept)
+      throw new OuterError('this machine has slept; not sent before the window is looked at again', {
+        effect: 'none',
+        retryable: true,
+      });
+  }
+
+  /** By the store's clock: what is promised to people must not follow a clock of this machine that steps. */
+  storeNow(): Promise<number> {
+    return this.host.journal.now();
+  }
+
   /** One after the other: steps of a `parallel` group append at once, and the fold must see the journal's own order. */
   append(state: WindowState, events: readonly JournalEvent[], how: 'append' | 'close' = 'append'): Promise<void> {
     if (events.length === 0) return Promise.resolve();
@@ -174,6 +196,7 @@ export class Run {
       hard: this.hard,
       record: (events) => this.append(state, events),
       mayWrite: (deadlineMs) => this.mayWrite(deadlineMs),
+      awake: () => this.awake(),
       now: () => this.now(),
       wait: (until) => this.wait(until),
       emit: (progress) => this.host.emit(progress),
@@ -192,11 +215,6 @@ export class Run {
 
 function stepOf(event: JournalEvent): string {
   return 'step' in event ? event.step : 'window';
-}
-
-const started = { wall: Date.now(), mono: performance.now() };
-export function monotonicNow(): number {
-  return started.wall + (performance.now() - started.mono);
 }
 
 /** Resolves at `until` (of monotonicNow), rejects with the signal's reason as soon as it is aborted. */
@@ -250,6 +268,9 @@ async function takeLease(
   const { journal, machine, interrupt } = host;
   const owner = machine.owner(verb);
   const giveUp = monotonicNow() + (options.waitMs ?? 0);
+  if (journal.shared) await compareClocks(host, options.skew ?? 'refuse');
+  /** when this process saw the lease first as it is now */
+  let seen = { of: '', at: 0 };
   for (;;) {
     const existing = await journal.lease(environment);
     let instead: number | undefined;
@@ -257,13 +278,20 @@ async function takeLease(
     if (existing) {
       const now = await journal.now();
       // What it was writing may still arrive until its lease and the longest deadline of a write are over.
-      const left = existing.expiresAt + WRITE_DEADLINE_MS - now;
+      // By whichever clock is nearer: a store's clock that was set back must not make anybody wait for an hour.
+      const of = `${existing.token} ${existing.renewedAt}`;
+      const renewedMeanwhile = seen.of !== '' && seen.of !== of;
+      if (seen.of !== of) seen = { of, at: monotonicNow() };
+      const unchanged = monotonicNow() - seen.at;
+      const left = Math.min(existing.expiresAt + WRITE_DEADLINE_MS - now, LEASE_MS + WRITE_DEADLINE_MS - unchanged);
+      const sinceRenewed = Math.max(now - existing.renewedAt, unchanged);
+      const alive = renewedMeanwhile || (sinceRenewed < ALIVE_MS && existing.renewedAt <= now + SLEPT_MS);
       if (machine.dead(existing.owner)) instead = existing.token;
       else if (options.takeover) {
-        if (now - existing.renewedAt < ALIVE_MS) await options.takeover(existing);
+        if (alive) await options.takeover(existing);
         instead = existing.token;
         quietAt = monotonicNow() + left;
-      } else if (now - existing.renewedAt < ALIVE_MS) {
+      } else if (alive) {
         if (monotonicNow() >= giveUp) throw busy(existing, now);
         host.emit({
           type: 'waiting',
@@ -275,7 +303,7 @@ async function takeLease(
       } else if (left > 0) {
         host.emit({
           type: 'waiting',
-          text: `the run of ${existing.owner.name} (${existing.owner.verb}) was last seen ${Math.round((now - existing.renewedAt) / 1000)}s ago; this one goes on by itself`,
+          text: `the run of ${existing.owner.name} (${existing.owner.verb}) was last seen ${Math.round(sinceRenewed / 1000)}s ago; this one goes on by itself`,
           until: monotonicNow() + left,
         });
         await waitUntil(monotonicNow() + Math.min(left, 1000), interrupt.signal);
@@ -287,6 +315,20 @@ async function takeLease(
     // Somebody was faster: look again, and say so if it is alive.
     if (monotonicNow() >= giveUp) throw busy(answer.held, await journal.now());
   }
+}
+
+/** What is promised and what is read are times: with a clock that is far off this machine would say others than it means. */
+async function compareClocks({ journal, emit }: Host, beyond: 'refuse' | 'say'): Promise<void> {
+  const asked = performance.now();
+  const theirs = await journal.now();
+  const took = performance.now() - asked;
+  const ahead = Date.now() - took / 2 - theirs;
+  if (Math.abs(ahead) - took / 2 <= SKEW_MS) return;
+  const text = `the clock of this machine is ${Math.round(Math.abs(ahead) / 1000)}s ${ahead > 0 ? 'ahead of' : 'behind'} that of the shared state (${new Date(theirs).toISOString().slice(0, 19)}Z there); up to ${SKEW_MS / 1000}s is allowed`;
+  if (beyond === 'say') return emit({ type: 'said', text });
+  throw new MaintError('E_REFUSED', `${text}. Nothing changed.`, {
+    next: ['set the clock: sudo timedatectl set-ntp true, or sudo chronyc makestep', 'end and abort work all the same'],
+  });
 }
 
 function busy(lease: Lease, now: number): MaintError {

@@ -82,7 +82,7 @@ export async function end(
       'end',
       live.phase === 'aborted' ? ['aborted'] : live.phase === 'closed' ? ['closed'] : ['soaking', 'closed'],
     );
-  return await withLease(host, environment, 'end', options, async (run) => {
+  return await withLease(host, environment, 'end', { ...options, skew: 'say' }, async (run) => {
     const state = await current(host, prepared, live.id);
     if (!state) return await nothingToEnd(host, 'end', environment, prepared);
     await run.append(state, [{ type: 'run', state: 'began', verb: 'end', owner: run.lease.owner.name }]);
@@ -113,7 +113,7 @@ export async function abort(
   options: EndOptions,
 ): Promise<VerbResult> {
   if (options.dryRun) return await planned(host, prepared, live, 'abort', ['aborted']);
-  return await withLease(host, prepared.environment, 'abort', options, async (run) => {
+  return await withLease(host, prepared.environment, 'abort', { ...options, skew: 'say' }, async (run) => {
     const state = await current(host, prepared, live.id);
     if (!state) return await nothingToEnd(host, 'abort', prepared.environment, prepared);
     await run.append(state, [{ type: 'run', state: 'began', verb: 'abort', owner: run.lease.owner.name }]);
@@ -346,7 +346,7 @@ export async function leave(
   const { environment } = prepared;
   const slash = what.indexOf('/');
   const stepId = slash < 0 ? what : what.slice(0, slash);
-  return await withLease(host, environment, 'end --leave', options, async (run) => {
+  return await withLease(host, environment, 'end --leave', { ...options, skew: 'say' }, async (run) => {
     const state = await current(host, prepared, live.id);
     if (!state) return await nothingToEnd(host, 'end', environment, prepared);
     const mine = [...(state.owned.get(stepId)?.keys() ?? [])];
@@ -412,40 +412,46 @@ export async function removeHolder(
       details: seen.length > 0 ? [`there are: ${seen.join(', ')}`] : ['there is none at all'],
       next: ['maint status'],
     });
-  return await withLease(host, environment, 'end --holder', options, async (run): Promise<VerbResult> => {
-    // Adopted: journalled as if we had put it there, so that removing it is an ordinary undo of a window.
-    const events: JournalEvent[] = [
-      {
-        type: 'opened',
-        environment,
-        until: first.until,
-        reason: `orphan: ${first.reason}`,
-        by: run.lease.owner.name,
-        contact: prepared.contact,
-        onExpiry: prepared.onExpiry,
-        soakMs: prepared.soakMs,
-        budgetMs: prepared.budgetMs,
-        version: host.version,
-        runbook: {
-          name: prepared.name,
-          path: prepared.path,
-          folder: prepared.folder,
-          text: prepared.text,
-          surfaces: prepared.surfacesFile,
+  return await withLease(
+    host,
+    environment,
+    'end --holder',
+    { ...options, skew: 'say' },
+    async (run): Promise<VerbResult> => {
+      // Adopted: journalled as if we had put it there, so that removing it is an ordinary undo of a window.
+      const events: JournalEvent[] = [
+        {
+          type: 'opened',
+          environment,
+          until: first.until,
+          reason: `orphan: ${first.reason}`,
+          by: run.lease.owner.name,
+          contact: prepared.contact,
+          onExpiry: prepared.onExpiry,
+          soakMs: prepared.soakMs,
+          budgetMs: prepared.budgetMs,
+          version: host.version,
+          runbook: {
+            name: prepared.name,
+            path: prepared.path,
+            folder: prepared.folder,
+            text: prepared.text,
+            surfaces: prepared.surfacesFile,
+          },
+          only: prepared.only,
+          skip: prepared.skip,
         },
-        only: prepared.only,
-        skip: prepared.skip,
-      },
-      { type: 'note', text: `adopted to be removed: ${reason}`, by: run.lease.owner.name },
-      ...owners.flatMap((owner): JournalEvent[] => [
-        { type: 'intent', step: owner.step, changes: [{ id, from: null, to: owner.state }] },
-        { type: 'outcome', step: owner.step, results: [{ id, is: owner.state }] },
-      ]),
-      { type: 'walls', state: 'closed' },
-    ];
-    const state = fold(id, await run.openWindow(id, events), prepared.surfaces)!;
-    return await finish(host, run, prepared, state, 'abort', 'aborted', { skip: [], dryRun: false });
-  });
+        { type: 'note', text: `adopted to be removed: ${reason}`, by: run.lease.owner.name },
+        ...owners.flatMap((owner): JournalEvent[] => [
+          { type: 'intent', step: owner.step, changes: [{ id, from: null, to: owner.state }] },
+          { type: 'outcome', step: owner.step, results: [{ id, is: owner.state }] },
+        ]),
+        { type: 'walls', state: 'closed' },
+      ];
+      const state = fold(id, await run.openWindow(id, events), prepared.surfaces)!;
+      return await finish(host, run, prepared, state, 'abort', 'aborted', { skip: [], dryRun: false });
+    },
+  );
 }
 
 function extendedTo({ window }: WindowState): string {

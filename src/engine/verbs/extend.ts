@@ -83,7 +83,10 @@ export async function note(
       { type: 'run', state: 'began', verb: 'note', owner: by },
       { type: 'note', text, by },
     ]);
-    const result = await converge(run.acting(state, tellers(prepared)), state.phase, { verb: 'note' });
+    const result = await converge(run.acting(state, tellers(prepared, state)), state.phase, {
+      verb: 'note',
+      partial: true,
+    });
     const failed = result.failures.length;
     await run.append(state, [{ type: 'run', state: 'ended', verb: 'note', owner: by, exit: EXIT.DONE }]);
     return {
@@ -108,11 +111,11 @@ export async function markOverdue(host: VerbHost, prepared: Prepared, live: Wind
   if (live.window.overdue || live.phase !== 'open' || !live.reached) return live;
   if (Date.parse(live.window.until) > (await host.journal.now())) return live;
   try {
-    return await withLease(host, prepared.environment, 'status', {}, async (run) => {
+    return await withLease(host, prepared.environment, 'status', { skew: 'say' }, async (run) => {
       const state = await liveWindow(host, prepared.environment, prepared);
       if (state?.id !== live.id || state.window.overdue || state.phase !== 'open') return state ?? live;
       await run.append(state, [{ type: 'overdue' }]);
-      await converge(run.acting(state, tellers(prepared)), 'open', { verb: 'overdue' });
+      await converge(run.acting(state, tellers(prepared, state)), 'open', { verb: 'overdue', partial: true });
       return state;
     });
   } catch (error) {
@@ -121,9 +124,12 @@ export async function markOverdue(host: VerbHost, prepared: Prepared, live: Wind
   }
 }
 
-/** What tells people: a note moves nothing else. */
-function tellers(prepared: Prepared): Step[] {
-  return prepared.steps.filter((step) => roleOf(step) === 'notice' || step.plugin.name.startsWith('flag/'));
+/** What tells people: a note moves nothing else. The flag carries the banner's words, where it is held already. */
+function tellers(prepared: Prepared, state: WindowState): Step[] {
+  const held = (step: Step) => state.phase === 'open' && (state.owned.get(step.id)?.size ?? 0) > 0;
+  return prepared.steps.filter(
+    (step) => roleOf(step) === 'notice' || (step.plugin.name.startsWith('flag/') && held(step)),
+  );
 }
 
 export function noWindow(environment: string, verb: string): MaintError {

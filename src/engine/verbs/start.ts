@@ -117,7 +117,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
 /** Soak found trouble, or somebody needs more time: the walls close again, with a new `until`. */
 export async function refreeze(run: Run, state: WindowState): Promise<void> {
   const promised = Date.parse(state.window.plannedUntil) - Date.parse(state.window.since);
-  const until = new Date(Math.max(Date.parse(state.window.until), run.now() + promised)).toISOString();
+  const until = new Date(Math.max(Date.parse(state.window.until), (await run.storeNow()) + promised)).toISOString();
   await run.append(state, [
     { type: 'extended', until, by: run.lease.owner.name },
     { type: 'phase', phase: 'open', verb: 'refreeze' },
