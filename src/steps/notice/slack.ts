@@ -1,4 +1,4 @@
-// One message on Slack that is kept up to date, and one reply in its thread for each phase. Both are found again by
+// One message on Slack that is kept up to date, and one reply in its thread for each phase and each note. Both are found again by
 // their metadata, because posting has no idempotency key.
 import { z } from 'zod';
 import { defineResource, type Is, LEAVE, Refusal, Stale, Unknown, type Window } from '../../engine/contract.ts';
@@ -23,6 +23,8 @@ export const SlackState = z.strictObject({
   phase: Phase,
   /** the message only: as we sent it. The service gives back other text (addresses in <…>), so that is never compared. */
   words: z.string().optional(),
+  /** the thread only: the note that it told last */
+  note: z.string().optional(),
   ts: z.string(),
   channel: z.string(),
 });
@@ -49,13 +51,16 @@ interface Message {
   ts: string;
   thread_ts?: string;
   edited?: { ts?: string };
-  metadata?: { event_type?: string; event_payload?: { window?: string; id?: string; phase?: string; words?: string } };
+  metadata?: {
+    event_type?: string;
+    event_payload?: { window?: string; id?: string; phase?: string; words?: string; note?: string };
+  };
 }
 
 export const slack = defineResource<SlackParams, SlackState>({
   name: 'notice/slack',
   role: 'notice',
-  summary: 'one message on Slack kept up to date, and one reply per phase',
+  summary: 'one message on Slack kept up to date, and one reply per phase and note',
   leaves: 'one message and its thread on Slack',
   Params: SlackParams,
   State: SlackState,
@@ -92,8 +97,10 @@ export const slack = defineResource<SlackParams, SlackState>({
   desired({ phase, window, id, now }) {
     const over = phase === 'closed' || phase === 'aborted';
     if (id === 'thread') {
-      if (phase === 'announced' || now?.phase === phase) return LEAVE;
-      return { phase, ts: '', channel: now?.channel ?? '' };
+      // What is over has its last word; a note that nobody heard is none any more.
+      const note = over ? now?.note : (window.note ?? now?.note);
+      if ((phase === 'announced' || now?.phase === phase) && now?.note === note) return LEAVE;
+      return { phase, ...(note !== undefined && { note }), ts: '', channel: now?.channel ?? '' };
     }
     if (over && !now) return LEAVE;
     if (phase === 'aborted' && !window.reopened && now?.phase === 'aborted') return LEAVE;
@@ -114,9 +121,15 @@ export const slack = defineResource<SlackParams, SlackState>({
     const message = changes.find(({ id }) => id === 'message');
     const thread = changes.find(({ id }) => id === 'thread');
     const channel = changes.find(({ from }) => from?.channel)?.from?.channel || (await channelOf(io, params));
-    const marked = (id: string, { phase, words }: SlackState) => ({
+    const marked = (id: string, { phase, words, note }: SlackState) => ({
       event_type: EVENT,
-      event_payload: { window: window.id, id, phase, ...(words !== undefined && { words }) },
+      event_payload: {
+        window: window.id,
+        id,
+        phase,
+        ...(words !== undefined && { words }),
+        ...(note !== undefined && { note }),
+      },
     });
     const written = new Map<string, SlackState>();
 
@@ -146,7 +159,12 @@ export const slack = defineResource<SlackParams, SlackState>({
       }
     }
     if (thread?.to) {
-      const text = headline(words) ?? escaped(sentence(thread.to.phase, window, thread.from?.phase));
+      const { phase, note } = thread.to;
+      const told = phase === 'announced' || thread.from?.phase === phase;
+      const news = note !== undefined && note !== thread.from?.note ? [escaped(note)] : [];
+      const text = (
+        told ? news : [headline(words) ?? escaped(sentence(phase, window, thread.from?.phase)), ...news]
+      ).join('\n');
       const ts = await post(io, params, { channel, text, metadata: marked('thread', thread.to), thread_ts: root });
       written.set('thread', { ...thread.to, channel, ts });
     }
@@ -191,7 +209,7 @@ function headline(words: string | undefined): string | undefined {
 }
 
 function alike(now: Is<SlackState>, from: Is<SlackState>): boolean {
-  return now?.phase === from?.phase && now?.words === from?.words;
+  return now?.phase === from?.phase && now?.words === from?.words && now?.note === from?.note;
 }
 
 /** The three characters that Slack reads as markup. */
@@ -228,8 +246,13 @@ async function look(io: Reader, params: SlackParams, window: Window, channel: st
     const payload = last?.metadata?.event_payload;
     const phase = Phase.safeParse(payload?.phase);
     if (!last || !phase.success) return null;
-    const state = { phase: phase.data, ts: id === 'message' ? (last.thread_ts ?? last.ts) : last.ts, channel };
-    return payload?.words === undefined ? state : { ...state, words: payload.words };
+    return {
+      phase: phase.data,
+      ...(payload?.words !== undefined && { words: payload.words }),
+      ...(payload?.note !== undefined && { note: payload.note }),
+      ts: id === 'message' ? (last.thread_ts ?? last.ts) : last.ts,
+      channel,
+    };
   };
   const root = ours.find(
     ({ ts, thread_ts, metadata }) => metadata?.event_payload?.id === 'message' && (!thread_ts || thread_ts === ts),

@@ -363,6 +363,36 @@ describe('notice/slack', () => {
     ]);
   });
 
+  test('a note: the message says it, and its thread gets one reply, found again by its metadata', async () => {
+    const { converge, loseJournal } = driver(slack, params);
+    const told = { ...base, note: 'moved to <tonight>' };
+    await converge('announced', base);
+    await converge('announced', told);
+    expect(thread().map(({ text }) => text)).toEqual(['moved to &lt;tonight&gt;']);
+    await converge('open', told);
+    expect(thread().at(-1)?.text).toMatch(/^Read-only since/);
+    const later = { ...base, note: 'reindex 60 %, next update 02:40Z' };
+    let n = 0;
+    chat.fail(({ path }) => (path.startsWith('/api/chat.') && n++ % 2 === 0 ? 'reset-after-effect' : undefined));
+    await converge('open', later, 6);
+    chat.fail(undefined);
+    loseJournal();
+    expect(await converge('open', later)).toBe(0);
+    expect(roots()[0]?.text).toContain('Note: reindex 60 %, next update 02:40Z');
+    const over = { ...later, note: 'nobody heard this one', reopened };
+    await converge('soaking', { ...later, reopened });
+    await converge('closed', over);
+    expect(await converge('closed', over)).toBe(0);
+    expect(thread().map(({ text }) => text.slice(0, 9))).toEqual([
+      'moved to ',
+      'Read-only',
+      'reindex 6',
+      'Verifying',
+      'Completed',
+    ]);
+    expect(thread().at(-1)?.text).not.toContain('nobody');
+  });
+
   test('cancelled', async () => {
     const never = driver(slack, params);
     await never.converge('announced', base);
