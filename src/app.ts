@@ -89,7 +89,7 @@ export class App {
               id,
               events.map((event) => this.redactEvent(event)),
             );
-        if (key === 'take' || key === 'renew' || key === 'release')
+        if (key === 'take' || key === 'renew' || key === 'release' || key === 'adopt')
           return async (...args: unknown[]) => ((await opened())[key] as (...args: unknown[]) => unknown)(...args);
         const value = target[key];
         return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;

@@ -83,6 +83,20 @@ export interface Journal {
   /** The window is over: another may open. Checked like append. */
   close(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]>;
 
+  /**
+   * A window that another state recorded, as it recorded it: numbers, times and tokens are kept; `more` comes after it,
+   * recorded now. One that is here already and not live goes on from where this state left it: the caller has compared.
+   * One durable commit. The token grows beyond every one of the other state, so that no run of that one is taken for
+   * ours: the lease to go on with is returned. WindowExists, StaleToken.
+   */
+  adopt(
+    lease: Lease,
+    windowId: string,
+    recorded: readonly Recorded[],
+    more: readonly JournalEvent[],
+    live: boolean,
+  ): Promise<Lease>;
+
   /** undefined: nobody acts */
   lease(environment: string): Promise<Lease | undefined>;
   /**

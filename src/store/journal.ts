@@ -124,6 +124,80 @@ export class KyselyJournal implements Journal {
     });
   }
 
+  async adopt(
+    lease: Lease,
+    windowId: string,
+    recorded: readonly Recorded[],
+    more: readonly JournalEvent[],
+    live: boolean,
+  ): Promise<Lease> {
+    try {
+      return await this.#adopt(lease, windowId, recorded, more, live);
+    } catch (error) {
+      if (!this.#connection.isTaken?.(error)) throw error;
+      throw new WindowExists(windowId);
+    }
+  }
+
+  #adopt(
+    lease: Lease,
+    windowId: string,
+    recorded: readonly Recorded[],
+    more: readonly JournalEvent[],
+    live: boolean,
+  ): Promise<Lease> {
+    const { environment } = lease;
+    return this.#fenced(lease, async (transaction, now) => {
+      const there = await transaction
+        .selectFrom('windows')
+        .select(['id', 'environment', 'live'])
+        .where((is) =>
+          is.or([
+            is('id', '=', windowId),
+            ...(live ? [is.and([is('environment', '=', environment), is('live', '=', 1)])] : []),
+          ]),
+        )
+        .execute();
+      const same = there.find((row) => row.id === windowId);
+      const inTheWay = there.find((row) => row.live === 1 || row.environment !== environment);
+      if (inTheWay) throw new WindowExists(inTheWay.id);
+      const token = recorded.reduce((most, one) => Math.max(most, one.token + 1), lease.token);
+      const grown = await transaction
+        .updateTable('leases')
+        .set({ token })
+        .where('environment', '=', environment)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      let last = 0;
+      if (same) {
+        const { seq } = await transaction
+          .selectFrom('events')
+          .select((is) => is.fn.coalesce(is.fn.max('seq'), is.lit(0)).as('seq'))
+          .where('window_id', '=', windowId)
+          .executeTakeFirstOrThrow();
+        last = seq;
+        await transaction
+          .updateTable('windows')
+          .set({ live: live ? 1 : 0 })
+          .where('id', '=', windowId)
+          .execute();
+      } else {
+        const created_at = recorded[0]?.at ?? new Date(now).toISOString();
+        await transaction
+          .insertInto('windows')
+          .values({ id: windowId, environment, created_at, live: live ? 1 : 0 })
+          .execute();
+      }
+      await insert(
+        transaction,
+        windowId,
+        recorded.filter((one) => one.seq > last),
+      );
+      await write(transaction, { ...lease, token }, windowId, recorded.at(-1)?.seq ?? last, more, now);
+      return asLease(grown);
+    });
+  }
+
   async lease(environment: string): Promise<Lease | undefined> {
     const query = this.#db
       .selectFrom('leases')
@@ -136,6 +210,14 @@ export class KyselyJournal implements Journal {
 
   take(environment: string, owner: Owner, instead?: number): Promise<{ taken: Lease } | { held: Lease }> {
     return this.#transaction(async (transaction) => {
+      // the clock is read once nobody else is at it: a wait must not make the new lease shorter than its taker believes
+      if (this.#connection.rowLocks)
+        await transaction
+          .selectFrom('leases')
+          .select('token')
+          .where('environment', '=', environment)
+          .forUpdate()
+          .execute();
       const now = await this.#connection.now(transaction);
       const values = { owner: JSON.stringify(owner), renewed_at: now, expires_at: now + LEASE_MS };
       // one statement, so that of two takers exactly one gets a row back, where transactions do not exclude each other too
@@ -252,14 +334,24 @@ async function write(
 ): Promise<Recorded[]> {
   const at = new Date(now).toISOString();
   const recorded = events.map((event, index) => ({ seq: last + 1 + index, at, token: lease.token, event }));
+  await insert(transaction, windowId, recorded);
+  return recorded;
+}
+
+async function insert(
+  transaction: Transaction<Schema>,
+  windowId: string,
+  recorded: readonly Recorded[],
+): Promise<void> {
   for (let from = 0; from < recorded.length; from += ROWS_PER_INSERT) {
     const rows = recorded.slice(from, from + ROWS_PER_INSERT);
     await transaction
       .insertInto('events')
-      .values(rows.map(({ event, ...row }) => ({ ...row, window_id: windowId, body: JSON.stringify(event) })))
+      .values(
+        rows.map(({ seq, at, token, event }) => ({ seq, at, token, window_id: windowId, body: JSON.stringify(event) })),
+      )
       .execute();
   }
-  return recorded;
 }
 
 /** Of a row with an owner. Postgres hands bigints out as text. */

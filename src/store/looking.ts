@@ -34,6 +34,7 @@ export class LookingJournal implements Journal {
   open = refuse;
   append = refuse;
   close = refuse;
+  adopt = refuse;
   take = refuse;
   renew = refuse;
   release = refuse;

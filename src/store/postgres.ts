@@ -86,6 +86,7 @@ export class LookingPostgres implements Journal {
   open = refuse;
   append = refuse;
   close = refuse;
+  adopt = refuse;
   take = refuse;
   renew = refuse;
   release = refuse;

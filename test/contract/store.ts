@@ -143,6 +143,50 @@ export function storeSuite(name: string, open: () => Promise<StoreFixture>): voi
       expect((await journal.windows({ id: 'w-3' })).map(({ environment }) => environment)).toEqual(['staging']);
     });
 
+    test('adopts a window as another state recorded it; it goes back and forth, and is live in one place', async () => {
+      const recorded = [1, 2, 3].map((seq) => ({
+        seq,
+        at: `2026-01-0${seq}T02:00:00.00${seq}Z`,
+        token: 40 + seq,
+        event: note(`there ${seq}`),
+      }));
+      const lease = await taken(journal);
+      await journal.open(lease, 'w-0', [note('old')]);
+      await expect(journal.adopt(lease, 'w-1', recorded, [], true)).rejects.toMatchObject({ id: 'w-0' });
+      await journal.close(lease, 'w-0', []);
+      const grown = await journal.adopt(lease, 'w-1', recorded, [note('here')], true);
+      expect(grown).toMatchObject({ environment: 'prod', token: 44 });
+      expect(await journal.lease('prod')).toMatchObject({ token: 44 });
+      await expect(journal.append(lease, 'w-1', [note('late')])).rejects.toBeInstanceOf(StaleToken);
+      const here = { seq: 4, at: new Date(await journal.now()).toISOString(), token: 44, event: note('here') };
+      expect(await journal.read('w-1')).toEqual([...recorded, here]);
+      expect(await journal.windows({ live: true })).toEqual([
+        { id: 'w-1', environment: 'prod', createdAt: recorded[0]!.at, live: true },
+      ]);
+      // an id is in one place, and of one environment
+      await expect(journal.adopt(grown, 'w-1', recorded, [], true)).rejects.toMatchObject({ id: 'w-1' });
+      const staging = await taken(journal, 'staging');
+      await journal.close(grown, 'w-1', [note('handed')]);
+      await expect(journal.adopt(staging, 'w-1', recorded, [], false)).rejects.toBeInstanceOf(WindowExists);
+      // back again, with what was done elsewhere
+      const back = [...(await journal.read('w-1')), { ...recorded[0]!, seq: 6, token: 7, event: note('elsewhere') }];
+      const again = await journal.adopt(grown, 'w-1', back, [note('back')], true);
+      expect(again.token).toBeGreaterThan(43);
+      expect((await texts(journal)).slice(3)).toEqual([
+        [4, 'here'],
+        [5, 'handed'],
+        [6, 'elsewhere'],
+        [7, 'back'],
+      ]);
+      expect((await journal.append(again, 'w-1', [note('on')]))[0]!.seq).toBe(8);
+      // one that is over is only read
+      const old = await journal.adopt(again, 'w-2', recorded, [], false);
+      expect(old.token).toBe(again.token);
+      expect((await journal.windows({ live: true })).map(({ id }) => id)).toEqual(['w-1']);
+      await expect(journal.adopt(lease, 'w-3', recorded, [], false)).rejects.toBeInstanceOf(StaleToken);
+      expect(await journal.read('w-3')).toEqual([]);
+    });
+
     test('refuses a window that it does not know, or of another environment', async () => {
       const lease = await taken(journal);
       await journal.open(lease, 'w-1', [note('a')]);

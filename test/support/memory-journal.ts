@@ -62,6 +62,28 @@ export function memoryJournal(clock: () => number = Date.now): Journal & { event
       for (const row of rows) if (row.id === id) row.live = false;
       return recorded;
     },
+    adopt: async (lease, id, recorded, more, isLive) => {
+      check(lease);
+      const { environment } = lease;
+      const same = rows.find((row) => row.id === id);
+      const other = isLive ? rows.find((row) => row.environment === environment && row.live) : undefined;
+      for (const row of [same, other])
+        if (row && (row.live || row.environment !== environment)) throw new WindowExists(row.id);
+      const token = recorded.reduce((most, one) => Math.max(most, one.token + 1), lease.token);
+      tokens.set(environment, token);
+      const grown = { ...lease, token };
+      leases.set(environment, grown);
+      if (same) same.live = isLive;
+      else {
+        rows.push({ id, environment, createdAt: recorded[0]?.at ?? new Date(clock()).toISOString(), live: isLive });
+        rows.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+      }
+      const all = events.get(id) ?? [];
+      events.set(id, all);
+      all.push(...recorded.filter((one) => one.seq > all.length).map((one) => JSON.parse(JSON.stringify(one))));
+      add(grown, id, more);
+      return grown;
+    },
     lease: async (environment) => leases.get(environment),
     take: async (environment: string, owner: Owner, instead?: number) => {
       const held = leases.get(environment);
