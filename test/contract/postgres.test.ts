@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
-import { type Journal, type Lease, NewerStore } from '../../src/engine/journal.ts';
+import { type Journal, LEASE_MS, type Lease, NewerStore } from '../../src/engine/journal.ts';
 import { openJournal } from '../../src/store/index.ts';
 import { openPostgres } from '../../src/store/postgres.ts';
 import { postgresPlace } from '../../src/store/postgres-address.ts';
@@ -257,6 +257,28 @@ describeWith('postgres', 'Postgres', () => {
     await other.query('rollback');
     await other.end();
     expect(await journal.append(lease, 'w-1', [event])).toMatchObject([{ seq: 2 }]);
+    await journal.end();
+  }, 30_000);
+
+  test('a lease that is taken after a wait lives as long as any other', async () => {
+    const schema = fresh();
+    const { journal, lease } = await begun(within(server.url, schema));
+    const other = new pg.Client({ connectionString: server.url });
+    await other.connect();
+    await other.query('begin read write');
+    await other.query(`select * from ${schema}.leases for update`);
+    const taking = journal.take('prod', owner('ben'), lease.token);
+    await until(
+      async () =>
+        (await server.sql("select 1 from pg_locks where not granted and locktype in ('transactionid', 'tuple')"))
+          .length > 0,
+    );
+    await other.query('select pg_sleep(1)');
+    const { rows } = await other.query('select floor(extract(epoch from clock_timestamp()) * 1000) as now');
+    await other.query('rollback');
+    await other.end();
+    const { taken: over } = (await taking) as { taken: Lease };
+    expect(over.expiresAt - Number(rows[0].now)).toBeGreaterThanOrEqual(LEASE_MS);
     await journal.end();
   }, 30_000);
 
