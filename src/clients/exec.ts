@@ -15,6 +15,7 @@ import {
 import { constants as os, tmpdir } from 'node:os';
 import { basename, delimiter, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicNow } from '../engine/clock.ts';
 import type { ExecOptions, ExecReader, ExecResult, ExecWriter } from '../engine/io.ts';
 import {
   after,
@@ -47,6 +48,16 @@ export function execWriter(scope: Scope): ExecWriter {
   return { ...execReader(scope), run: (argv, options = {}) => execute(scope, argv, options, true) };
 }
 
+/** What programs of the system need: where things are, who it is, how words and times are written. */
+const NEEDED = /^(PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LANGUAGE|LC_\w+|TERM|XDG_RUNTIME_DIR|SYSTEMROOT)$/i;
+
+function inherited({ inherit }: ExecOptions): NodeJS.ProcessEnv {
+  // the state's address may hold a password, and no command has any business with the journal
+  const { MAINT_STATE: _state, ...all } = process.env;
+  if (inherit === undefined) return all;
+  return Object.fromEntries(Object.entries(all).filter(([name]) => NEEDED.test(name)));
+}
+
 async function execute(
   scope: Scope,
   argv: readonly string[],
@@ -56,7 +67,7 @@ async function execute(
   const [command] = argv;
   if (command === undefined || command === '') throw new TypeError('a command is a list with at least one word');
   const name = basename(command);
-  const env = { ...process.env, ...options.env };
+  const env = { ...inherited(options), ...options.env };
   const file = find(command, options.cwd, env.PATH);
   if (typeof file !== 'string') {
     throw outerError(scope, file.why, { effect: 'none', retryable: false, code: file.code });
@@ -179,8 +190,8 @@ async function untilEither(ending: Promise<unknown>, bound: Limit): Promise<void
 /** TERM to the whole group, KILL to what is left of it. */
 async function end(pid: number, ended: () => boolean): Promise<void> {
   signal(pid, 'SIGTERM');
-  const until = Date.now() + GRACE_MS;
-  while (Date.now() < until) {
+  const until = monotonicNow() + GRACE_MS;
+  while (monotonicNow() < until) {
     if (ended() && !signal(pid, 0)) return;
     await delay(GONE_POLL_MS);
   }

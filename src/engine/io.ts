@@ -80,6 +80,11 @@ export interface SqliteReader {
 export interface ExecOptions {
   stdin?: string;
   env?: Record<string, string>;
+  /**
+   * `needed`: of this process' environment only what programs need to run at all, because the rest may hold secrets.
+   * Default: all of it but the state's address, for a person's own scripts.
+   */
+  inherit?: 'needed';
   cwd?: string;
   timeoutMs?: number;
   /** exit codes that are no error; default [0] */

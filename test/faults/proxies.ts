@@ -38,10 +38,12 @@ export interface Faulty {
   /** services that are dead: nobody listens, or nobody answers */
   dead: Map<string, 'refuses' | 'hangs'>;
   counts: Map<string, number>;
+  /** services that answer 500 and say back what they were sent, secrets and all */
+  echo: Set<string>;
 }
 
 export function faultless(): Faulty {
-  return { passed: [], hits: 0, fault: undefined, dead: new Map(), counts: new Map() };
+  return { passed: [], hits: 0, fault: undefined, dead: new Map(), counts: new Map(), echo: new Set() };
 }
 
 export function forget(faulty: Faulty): void {
@@ -122,6 +124,10 @@ export async function httpProxy(
     const { pathname } = new URL(message.url ?? '/', to);
     const fault = pass(faulty, service, `${message.method} ${template(pathname)}`);
     const { socket } = message;
+    if (faulty.echo.has(service)) {
+      const error = `${message.headers.authorization} ${message.headers['x-key']} ${Buffer.concat(chunks)}`;
+      return void response.writeHead(500, { 'content-type': 'application/json' }).end(JSON.stringify({ error }));
+    }
     if (fault === 'hangs') return;
     if (fault === 'resets') return void socket.resetAndDestroy();
     if (fault === 'closes half-way') {

@@ -108,7 +108,11 @@ export const crontab = defineResource<Params, State>({
     else {
       // Standard input is whole, in a file without a name, before crontab begins: it cannot come to be empty, and no
       // file that holds the lines' passwords is left behind by a crash.
-      await io.exec.run([...crontabOf(params), '-'], { stdin: Buffer.from(text, 'latin1').toString('utf8'), env: ENV });
+      await io.exec.run([...crontabOf(params), '-'], {
+        stdin: Buffer.from(text, 'latin1').toString('utf8'),
+        env: ENV,
+        inherit: 'needed',
+      });
     }
     return changes.map(({ from, to }) => ({ ...from!, active: to!.active }));
   },
@@ -121,13 +125,17 @@ export const crontab = defineResource<Params, State>({
     const stats = pids.filter((name) => /^\d+$/.test(name)).map((pid) => `/proc/${pid}/stat`);
     if (stats.length === 0) return [];
     // 1: one of them has ended meanwhile
-    const { stdout } = await io.exec.read(['cat', ...stats], { expect: [0, 1], env: ENV });
+    const { stdout } = await io.exec.read(['cat', ...stats], { expect: [0, 1], env: ENV, inherit: 'needed' });
     const running = jobsOfCron(parseStats(stdout));
     if (!running) return [];
     const lines = running.length > 0 ? runnables(text, hasUserField(params)) : [];
     const words: string[] = [];
     for (const pid of running) {
-      const { stdout: argv } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], { expect: [0, 1], env: ENV });
+      const { stdout: argv } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], {
+        expect: [0, 1],
+        env: ENV,
+        inherit: 'needed',
+      });
       const line = lineOf(argv.replace(/\0$/, '').split('\0'), lines);
       if (line?.frozen) words.push(`${line.name} (pid ${pid})`);
     }
@@ -202,7 +210,11 @@ async function read(io: Reader, params: Params): Promise<{ text: string; seen: F
     const seen = await io.files.read(params.file);
     return seen && { text: seen.content.toString('latin1'), seen };
   }
-  const { exitCode, stdout, stderr } = await io.exec.read([...crontabOf(params), '-l'], { expect: [0, 1], env: ENV });
+  const { exitCode, stdout, stderr } = await io.exec.read([...crontabOf(params), '-l'], {
+    expect: [0, 1],
+    env: ENV,
+    inherit: 'needed',
+  });
   if (exitCode === 0) {
     if (stdout.includes('\uFFFD')) {
       throw new Refusal(

@@ -1,0 +1,157 @@
+// A whole window with faults, by processes of its own, and then everything that somebody could get to see: none of the
+// canaries may be in it, in any form. `npm run sweep:faults -- --secrets`
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { leaksOf } from './leaks.ts';
+import { forget } from './proxies.ts';
+import { CRONTAB, makeWorld, SECRETS, type Servers } from './world.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/dev.js', import.meta.url));
+const QUICK = new URL('quick.ts', import.meta.url).href;
+/** In the environment, and named by no runbook. */
+const UNRELATED = 'canary-unrelated-8';
+const CANARIES = {
+  ...SECRETS,
+  PAGE_TOKEN_SENT: SECRETS.PAGE_TOKEN.replaceAll(' ', ''),
+  CRON_LINE: 'canary-in-a-line-7',
+  UNRELATED,
+};
+/** Where they are kept, or were brought to by somebody else than maint. */
+const KEPT = ['chat-token', 'table', 'app.cron', 'of-script'];
+
+export async function lookForSecrets(servers: Servers): Promise<{ wrong: string[]; looked: string }> {
+  const world = await makeWorld(servers);
+  const wrong: string[] = [];
+  const places: Record<string, string | Buffer> = {};
+  let argvs = '';
+  try {
+    const script = (name: string, text: string) => {
+      writeFileSync(join(world.folder, name), `#!/bin/sh\n${text}\n`);
+      chmodSync(join(world.folder, name), 0o755);
+    };
+    mkdirSync(join(world.folder, 'bin'));
+    const dump = (name: string) =>
+      `tr '\\0' '\\n' < /proc/$$/environ >> ${world.folder}/${name}; tr '\\0' ' ' < /proc/$$/cmdline >> ${world.folder}/arguments`;
+    script(
+      'bin/crontab',
+      `${dump('environ')}\ncase "$*" in *-l*) cat ${world.folder}/table;; *) cat > ${world.folder}/table.new; mv ${world.folder}/table.new ${world.folder}/table;; esac`,
+    );
+    script('state.sh', 'cat mode');
+    script('switch.sh', `${dump('of-script')}\necho $MAINT_TO > mode`);
+    writeFileSync(join(world.folder, 'table'), CRONTAB);
+    writeFileSync(join(world.folder, 'mode'), 'rw\n');
+    writeFileSync(
+      world.runbook,
+      readFileSync(world.runbook, 'utf8').replace(
+        /.*crons\/crontab.*\n/,
+        '  - { uses: crons/crontab, with: { keep: [heartbeat.sh] } }\n  - { id: switch, uses: command, with: { observe: [./state.sh], write: [./switch.sh], frozen: ro, role: work, cwd: . } }\n',
+      ),
+    );
+    const services = [...world.proxies.keys()].filter((name) => name !== 'flag');
+    const told = async (echo: string[], codes: number[], ...argv: string[]) => {
+      forget(world.faulty);
+      world.faulty.echo = new Set(echo);
+      const { code, output } = await run(argv);
+      world.faulty.echo.clear();
+      const name = `the output of ${argv.join(' ')}${echo.length > 0 ? ` while ${echo.join(', ')} said everything back` : ''}`;
+      places[name] = (places[name] ?? '') + output;
+      if (!codes.includes(code)) wrong.push(`${name}: ended ${code}, not ${codes.join(' or ')}:\n${output}`);
+      if (/\n\s+at .*:\d+:\d+/.test(output)) wrong.push(`${name}: a stack trace`);
+    };
+    const start = ['start', '--runbook', world.runbook, '--window', '30m', '--yes'];
+    const recorded = join(world.folder, 'world.json');
+    const soft = services.filter((name) => name !== 'api');
+    await told([], [0], ...start, '--dry-run', '--json');
+    await told(soft, [0, 66], ...start, '--dry-run');
+    await told([], [0], 'observe', '--runbook', world.runbook, '--output', recorded);
+    await told(soft, [0], 'observe', '--runbook', world.runbook);
+    await told([], [0], 'rehearse', '--runbook', world.runbook, '--world', recorded, '--format', 'json');
+    await told([], [0], 'rehearse', '--runbook', world.runbook);
+    await told([], [0], 'runbook', 'check', world.runbook);
+    await told(soft, [0], ...start);
+    await told([], [0], ...start, '--json');
+    await told(['page', 'chat'], [69], 'status', '--json');
+    await told([], [0, 69], 'verify', '--json');
+    await told(soft, [0], 'extend', '--by', '5m');
+    await told(services, [68], 'end', '--soak', '1s', '--json');
+    await told(['alerts'], [68], 'end');
+    await told([], [0], 'end', '--json');
+    await told([], [0], 'report');
+    await told([], [0], 'report', '--json');
+
+    for (const path of filesOf(world.folder)) {
+      const name = relative(world.folder, path);
+      if (!KEPT.includes(name)) places[`the file ${name}`] = readFileSync(path);
+    }
+    places['the process list'] = argvs;
+    wrong.push(...leaksOf(CANARIES, places));
+    // what finds nothing must be able to find something
+    const ofScript = readFileSync(join(world.folder, 'of-script'));
+    if (leaksOf({ UNRELATED }, { 'of-script': ofScript }).length === 0)
+      wrong.push('the environment of the script was not seen');
+    if (!Object.values(places).some((text) => text.includes('[redacted]'))) wrong.push('nothing was ever redacted');
+    if (!existsSync(join(world.folder, 'environ'))) wrong.push('crontab was not called');
+    const state = join(world.folder, 'state');
+    for (const [path, wanted] of [[state, 0o700], ...filesOf(state).map((file) => [file, 0o600])] as [
+      string,
+      number,
+    ][]) {
+      const mode = statSync(path).mode & 0o777;
+      if (mode !== wanted)
+        wrong.push(`${relative(world.folder, path)} has the mode ${mode.toString(8)}, not ${wanted.toString(8)}`);
+    }
+    if (!argvs.includes('crontab')) wrong.push('no process was seen: nothing was looked at');
+    return {
+      wrong,
+      looked: `${Object.keys(places).length} places, ${Object.keys(CANARIES).length} secrets, ${wrong.length} wrong`,
+    };
+  } finally {
+    await world.stop();
+  }
+
+  async function run(argv: string[]): Promise<{ code: number; output: string }> {
+    const umask = process.umask(0);
+    const child = spawn(
+      process.execPath,
+      ['-C', 'maint-source', '--disable-warning=ExperimentalWarning', '--import', QUICK, BIN, ...argv],
+      {
+        cwd: world.folder,
+        env: {
+          ...world.env,
+          UNRELATED,
+          HOME: world.folder,
+          PATH: `${join(world.folder, 'bin')}:${process.env['PATH']}`,
+          MAINT_STATE: join(world.folder, 'state', 'state.db'),
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
+    process.umask(umask);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    const looking = setInterval(() => (argvs += argvsOf(child.pid!)), 20);
+    const code = await new Promise<number>((resolve) => child.once('close', (ended) => resolve(ended ?? -1)));
+    clearInterval(looking);
+    argvs += existsSync(join(world.folder, 'arguments')) ? readFileSync(join(world.folder, 'arguments'), 'utf8') : '';
+    return { code, output };
+  }
+}
+
+/** Of a process and all that it began. */
+function argvsOf(pid: number): string {
+  try {
+    const own = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean);
+    return `${own}\n${children.map((child) => argvsOf(Number(child))).join('')}`;
+  } catch {
+    return '';
+  }
+}
+
+function filesOf(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
