@@ -56,7 +56,13 @@ export class App {
 
   /** Only looks, and makes no file, until the first time that something is to be kept. */
   async journal(): Promise<Journal> {
-    this.opened ??= this.redacting(await this.store(false));
+    if (this.opened) return this.opened;
+    const { MAINT_STATE, PGPASSWORD } = this.options.env;
+    const passwords = [URL.parse(MAINT_STATE ?? '')?.password, PGPASSWORD].filter(
+      (text) => text !== undefined && text !== '',
+    );
+    if (passwords.length > 0) await this.hide(passwords as string[]);
+    this.opened = this.redacting(await this.store(false));
     return this.opened;
   }
 

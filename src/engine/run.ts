@@ -2,6 +2,7 @@
 // took over, and the durable append that everything else goes through.
 import { performance } from 'node:perf_hooks';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
+import { EXIT } from '../errors/exit-codes.ts';
 import type { Acting } from './acting.ts';
 import { monotonicNow } from './clock.ts';
 import type { Step } from './contract.ts';
@@ -150,7 +151,8 @@ export class Run {
   /** The window and its first events in one commit. */
   async openWindow(id: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
     point('window', 'append opened', 'before');
-    const recorded = await this.host.journal.open(this.lease, id, events).catch((error: unknown) => {
+    const recorded = await this.host.journal.open(this.lease, id, events).catch(async (error: unknown) => {
+      if (error instanceof StaleToken) await this.takenOver();
       if (!(error instanceof WindowExists)) throw error;
       throw new MaintError(
         'E_WINDOW_OPEN',
@@ -172,9 +174,22 @@ export class Run {
       for (const recorded of await this.host.journal[how](this.lease, state.id, events)) apply(state, recorded);
     } catch (error) {
       if (error instanceof StaleToken) await this.takenOver();
-      throw error;
+      throw this.withoutState(state, error);
     }
     point(step, kinds, 'after');
+  }
+
+  /** The journal cannot be written any more while things are ours: nothing further goes out, and a person must know. */
+  private withoutState(state: WindowState, error: unknown): unknown {
+    if (!(error instanceof MaintError) || error.code !== 'E_STATE') return error;
+    const ours = [...state.owned.values()].reduce((sum, mine) => sum + mine.size, 0);
+    if (ours === 0) return error;
+    return new MaintError('E_STATE', `${error.message} This run stops here; ${ours} of its changes are in place.`, {
+      details: error.details,
+      next: ['when the state is back, the same command goes on', 'maint status'],
+      exit: EXIT.HUMAN,
+      cause: error,
+    });
   }
 
   /** Milliseconds of the epoch that a step of the wall clock does not move. */
