@@ -186,7 +186,7 @@ export class Run {
     if (ours === 0) return error;
     return new MaintError('E_STATE', `${error.message} This run stops here; ${ours} of its changes are in place.`, {
       details: error.details,
-      next: ['when the state is back, the same command goes on', 'maint status'],
+      next: error.next,
       exit: EXIT.HUMAN,
       cause: error,
     });

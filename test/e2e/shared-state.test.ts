@@ -122,7 +122,7 @@ describeWith('postgres', 'one state on Postgres', () => {
     await server.kill();
     writeFileSync(join(a.cwd, 'go'), '');
     const lost = await first.ended;
-    expect([lost.signal, lost.stderr]).toEqual([null, expect.stringContaining(`the state at ${address}`)]);
+    expect([lost.code, lost.stderr]).toEqual([68, expect.stringContaining(`the state at ${address}`)]);
     expect(lost.stderr).toContain('Next: run the same command again');
     expect(lost.output).not.toMatch(/E_BUG|^\s+at /m);
     const meanwhile = await maint(['status'], b);
