@@ -6,9 +6,9 @@ import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin } from './engine/contract.ts';
 import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
 import type { Journal, Lease, Owner } from './engine/journal.ts';
-import type { Interrupt, Machine } from './engine/run.ts';
+import type { Interrupt, LeaseOptions, Machine } from './engine/run.ts';
 import type { Rehearsed } from './engine/verbs/rehearse.ts';
-import type { Asking, Prepared, VerbHost } from './engine/verbs/result.ts';
+import type { Asking, Prepared, VerbHost, VerbResult } from './engine/verbs/result.ts';
 import { fold, type WindowState } from './engine/window.ts';
 import { MaintError } from './errors/catalogue.ts';
 import type { Past, PastWindow } from './report/history.ts';
@@ -16,6 +16,7 @@ import type { Runbook } from './runbook/load.ts';
 import type { PluginInfo } from './runbook/plugins.ts';
 import type { ShownRunbook } from './runbook/show.ts';
 import type { Resolution, Resolved } from './runbook/variables.ts';
+import type { WindowFile } from './runbook/window-file.ts';
 import type { WorldFile } from './runbook/world.ts';
 
 export interface AppOptions {
@@ -233,23 +234,82 @@ export class App {
     this.redact = createRedactor([...this.secrets]);
   }
 
+  /** Hands a window over to a file, or (`copy`) only writes down what is known of it. */
+  async exportWindow(
+    id: string,
+    options: { output: string; copy: boolean } & LeaseOptions,
+  ): Promise<{ file: WindowFile; path: string }> {
+    const [{ handOver, unknownWindow }, { windowFileText }, { reserveFile }] = await Promise.all([
+      import('./engine/verbs/carry.ts'),
+      import('./runbook/window-file.ts'),
+      import('./ui/window.ts'),
+    ]);
+    const path = resolvePath(this.options.cwd, options.output);
+    const journal = await this.journal();
+    const [row] = await journal.windows({ id });
+    if (!row) throw unknownWindow(id);
+    // Where it cannot be written nothing may be given away.
+    const reserved = reserveFile(path, options.output);
+    try {
+      const carried = options.copy
+        ? { events: await journal.read(id), live: row.live }
+        : await handOver(await this.host(true), id, path, options);
+      const file: WindowFile = {
+        maint: this.options.version,
+        exportedAt: new Date(await journal.now()).toISOString(),
+        window: id,
+        environment: row.environment,
+        live: carried.live,
+        copy: options.copy,
+        events: carried.events,
+      };
+      reserved.write(windowFileText(file));
+      return { file, path: options.output };
+    } finally {
+      reserved.close();
+    }
+  }
+
+  async importWindow(path: string, options: LeaseOptions): Promise<VerbResult> {
+    const [{ takeIn }, { loadWindowFile }] = await Promise.all([
+      import('./engine/verbs/carry.ts'),
+      import('./runbook/window-file.ts'),
+    ]);
+    const file = loadWindowFile(path, this.options.version);
+    // What cannot be ended here must not come here.
+    if (file.live) await this.storedRunbook(fold(file.window, file.events)!);
+    const result = await takeIn(await this.host(true), { ...file, from: path }, options);
+    if (!file.live || !result.state) return result;
+    const lacking = await this.prepareWindow(result.state, { lead: `this laptop cannot end ${file.window} yet` }).catch(
+      (error: unknown) => error,
+    );
+    if (!(lacking instanceof MaintError)) return result;
+    const details = [lacking.message.replace(/ Nothing changed\b.*$/, ''), ...lacking.details];
+    return { ...result, details, look: result.look + 1 };
+  }
+
   /** From what a window has stored: the laptop that ends it need not have the file. */
   async prepareWindow(
     state: WindowState,
     options: { skip?: readonly string[]; lead: string; allMustResolve?: boolean },
   ): Promise<{ prepared: Prepared; state: WindowState }> {
-    const { parseRunbook } = await import('./runbook/load.ts');
-    const { runbook: stored, environment, only, skip } = state.opened;
-    const runbook = parseRunbook(
-      { text: stored.text, path: stored.path, folder: stored.folder, surfacesText: stored.surfaces?.text ?? '' },
-      await this.registry(),
-      { environment, only, skip },
-    );
+    const { only, skip } = state.opened;
+    const runbook = await this.storedRunbook(state);
     const prepared = await this.resolved(runbook, { lead: options.lead, opening: true, skip: options.skip ?? [] });
     return {
       prepared: { ...prepared, only, skip },
       state: { ...state, window: { ...state.window, surfaces: prepared.surfaces } },
     };
+  }
+
+  private async storedRunbook({ opened }: WindowState): Promise<Runbook> {
+    const { parseRunbook } = await import('./runbook/load.ts');
+    const { runbook: stored, environment, only, skip } = opened;
+    return parseRunbook(
+      { text: stored.text, path: stored.path, folder: stored.folder, surfacesText: stored.surfaces?.text ?? '' },
+      await this.registry(),
+      { environment, only, skip },
+    );
   }
 
   private async resolved(
@@ -293,8 +353,21 @@ export class App {
     };
   }
 
-  /** Windows that are not over. Without --env the only one; several are listed (64). */
+  /**
+   * The window that is not over. Without --env the only one; several are listed (64). Where the last one was handed
+   * over: refused (66), for "nothing is open" would not be true.
+   */
   async live(environment: string | undefined): Promise<WindowState | undefined> {
+    const live = await this.liveHere(environment);
+    const last = live ? undefined : await this.lastWindow(environment);
+    if (!last?.handed) return live;
+    throw new MaintError('E_NO_WINDOW', `${handedLine(last, last.handed)} Nothing changed.`, {
+      next: [`where it is now: maint status`, `back to this state: maint window import ${last.handed.to}`],
+    });
+  }
+
+  /** The same, whatever became of the last one. */
+  async liveHere(environment: string | undefined): Promise<WindowState | undefined> {
     const journal = await this.journal();
     const rows = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
     if (rows.length > 1) {
@@ -384,6 +457,10 @@ export class App {
     for (const close of this.closing) await close().catch(() => undefined);
     await this.opened?.end().catch(() => undefined);
   }
+}
+
+export function handedLine({ id, window }: WindowState, { to, by, at }: NonNullable<WindowState['handed']>): string {
+  return `${window.environment}: ${id} was handed over to ${to} by ${by} at ${at}; this state does not act on it any more.`;
 }
 
 function noWriter(): never {

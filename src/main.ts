@@ -33,7 +33,10 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
         ...pjson,
         oclif: {
           ...pjson.oclif,
-          topics: { runbook: { description: 'look at a runbook: check it, show it, its schema' } },
+          topics: {
+            runbook: { description: 'look at a runbook: check it, show it, its schema' },
+            window: { description: 'carry a window to the state of another laptop' },
+          },
           commands: {
             strategy: 'explicit',
             target: import.meta.url.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.js',

@@ -16,6 +16,8 @@ import { Start } from './start.ts';
 import { Status } from './status.ts';
 import { Steps } from './steps.ts';
 import { Verify } from './verify.ts';
+import { WindowExport } from './window/export.ts';
+import { WindowImport } from './window/import.ts';
 
 export const COMMANDS = {
   abort: Abort,
@@ -35,4 +37,6 @@ export const COMMANDS = {
   status: Status,
   steps: Steps,
   verify: Verify,
+  'window:export': WindowExport,
+  'window:import': WindowImport,
 };

@@ -1,5 +1,5 @@
 // status: from the journal, and where the secrets are at hand from a look at the world (what appeared, what drifted).
-import type { App } from '../app.ts';
+import { type App, handedLine } from '../app.ts';
 import type { Recorded } from '../engine/events.ts';
 import { plan } from '../engine/plan.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
@@ -113,7 +113,7 @@ class Eye {
   async look(): Promise<StatusView> {
     const { environment, all } = this.options;
     if (!all) {
-      const live = await this.app.live(environment);
+      const live = await this.app.liveHere(environment);
       return live ? await this.one(live) : none(environment, await this.elsewhere(environment));
     }
     const windows = await this.app.allLive(environment);
@@ -130,11 +130,7 @@ class Eye {
   /** The last window is not over: another state has it. */
   private async elsewhere(environment: string | undefined): Promise<string[]> {
     const last = await this.app.lastWindow(environment);
-    if (!last?.handed) return [];
-    const { to, by, at } = last.handed;
-    return [
-      `${last.window.environment}: ${last.id} was handed over to ${to} by ${by} at ${at}; its state is elsewhere.`,
-    ];
+    return last?.handed ? [handedLine(last, last.handed)] : [];
   }
 
   private async host(write: boolean): Promise<VerbHost> {

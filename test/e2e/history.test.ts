@@ -6,6 +6,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { type CrashWorld, files } from '../crash/worlds.ts';
 import { begin, maint } from '../support/cli.ts';
 import * as shapes from '../support/json-shapes.ts';
+import { owner } from '../support/store-fixture.ts';
 import { until } from '../support/until.ts';
 
 const worlds: CrashWorld[] = [];
@@ -86,5 +87,93 @@ test('a second terminal sees the steps of a run that goes on', async () => {
   expect((await maint(['end', '--soak', '1s'], of)).code).toBe(0);
   const followed = await seen.ended;
   expect([followed.code, followed.stdout]).toEqual([0, expect.stringMatching(/No window is open\.\nNext: .*\n$/)]);
-  expect(followed.stderr).toMatch(/writes work again[^]*closed: reached[^]*maint end has ended, exit 0/);
+  expect(followed.stderr).toMatch(/writes work again[\s\S]*closed: reached[\s\S]*maint end has ended, exit 0/);
+}, 90_000);
+
+test('a window goes to another laptop, and comes back: only one of them acts, and the end is exact', async () => {
+  const of = await world();
+  const before = of.essence();
+  const there = { ...of, env: { MAINT_STATE: join(of.folder, 'there', 'state.db') } };
+  expect((await maint(start(), of)).code).toBe(0);
+  const { window } = JSON.parse((await maint(['status', '--json'], of)).stdout);
+
+  const copied = await maint(['window', 'export', window, '--copy', '-o', 'copy.json'], of);
+  expect([copied.code, copied.stdout]).toEqual([0, expect.stringContaining('goes on acting')]);
+  const copy = await maint(['window', 'import', 'copy.json'], there);
+  expect([copy.code, copy.stderr]).toEqual([66, expect.stringContaining('two must not')]);
+  // a place that takes no file: nothing is handed over
+  expect((await maint(['window', 'export', window, '-o', 'no/where.json'], of)).code).toBe(64);
+  expect((await maint(['window', 'export', window, '-o', 'copy.json'], of)).code).toBe(64);
+  expect((await maint(['status'], of)).code).toBe(69);
+
+  const exported = await maint(['window', 'export', window, '--json'], of);
+  expect([exported.code, shapes.ExportedShape.parse(JSON.parse(exported.stdout))]).toMatchObject([
+    0,
+    { window, output: `${window}.json`, handedOver: true },
+  ]);
+  const file = join(of.folder, `${window}.json`);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const here = await maint(['status'], of);
+  expect([here.code, here.stdout]).toEqual([0, expect.stringContaining(`${window} was handed over to ${file}`)]);
+  const end = await maint(['end'], of);
+  expect([end.code, end.stderr]).toEqual([66, expect.stringContaining('was handed over to')]);
+  expect((await maint(['extend', '--by', '5m'], of)).code).toBe(66);
+
+  for (const [what, edit, code] of [
+    ['a state', (text: string) => text.replace('reindex.sh', 'reindez.sh'), 65],
+    ['a sequence number', (text: string) => text.replace('"seq": 3,', '"seq": 4,'), 65],
+    ['half of it', (text: string) => text.slice(0, text.length / 2), 65],
+    ['an unknown event', (text: string) => text.replace('"type": "reached"', '"type": "reacked"'), 65],
+    ['a newer release', (text: string) => text.replace('"version": 1,', '"version": 2,'), 64],
+  ] as const) {
+    writeFileSync(join(of.folder, 'broken.json'), edit(readFileSync(file, 'utf8')));
+    const broken = await maint(['window', 'import', 'broken.json', '--json'], there);
+    expect([what, broken.code, shapes.ErrorShape.parse(JSON.parse(broken.stdout)).exit]).toEqual([what, code, code]);
+  }
+  expect(existsSync(join(of.folder, 'there'))).toBe(false);
+
+  const taken = await maint(['window', 'import', file, '--json'], there);
+  expect([taken.code, shapes.VerbShape.parse(JSON.parse(taken.stdout)).window]).toEqual([0, window]);
+  expect((await maint(['window', 'import', file], there)).code).toBe(66);
+  expect((await maint(['extend', '--by', '5m'], there)).code).toBe(0);
+
+  expect((await maint(['window', 'export', window, '-o', 'back.json'], there)).code).toBe(0);
+  expect((await maint(['window', 'import', 'back.json'], of)).code).toBe(0);
+  expect((await maint(['end', '--soak', '1s'], of)).code).toBe(0);
+  expect(of.essence()).toBe(before);
+  const report = (await maint(['report', window], of)).stdout;
+  expect(report).toMatch(/handed over to .*taken in from .*Extended at|Extended at .*handed over to .*taken in from/s);
+  // what is over is only read
+  expect((await maint(['window', 'export', window, '-o', 'over.json'], of)).code).toBe(0);
+  const third = { ...of, env: { MAINT_STATE: join(of.folder, 'third', 'state.db') } };
+  expect((await maint(['window', 'import', 'over.json'], third)).code).toBe(0);
+  expect((await maint(['report', window], third)).stdout).toBe(report);
+  const past = JSON.parse((await maint(['history', '--json'], there)).stdout).windows;
+  expect(past).toMatchObject([{ window, label: 'handed over', handedTo: join(of.folder, 'back.json') }]);
+}, 120_000);
+
+test('a window is not handed over while a run is alive, nor taken in where another one is open', async () => {
+  const of = await world();
+  const there = { ...of, env: { MAINT_STATE: join(of.folder, 'there', 'state.db') } };
+  expect((await maint(start(), of)).code).toBe(0);
+  const { window } = JSON.parse((await maint(['status', '--json'], of)).stdout);
+  const { openJournal } = await import('../../src/store/index.ts');
+  const journal = await openJournal({
+    state: join(of.folder, 'state', 'state.db'),
+    env: {},
+    write: true,
+    version: '0.1.0',
+  });
+  const lease = await journal.take('crash', { ...owner('bea@onyx'), host: 'onyx' });
+  const busy = await maint(['window', 'export', window], of);
+  expect([busy.code, busy.stderr]).toEqual([75, expect.stringContaining('bea@onyx')]);
+  expect(existsSync(join(of.folder, `${window}.json`))).toBe(false);
+  if ('taken' in lease) await journal.release(lease.taken);
+  await journal.end();
+  expect((await maint(['window', 'export', window], of)).code).toBe(0);
+  writeFileSync(join(of.folder, 'other.yaml'), SECOND.replace('environment: second', 'environment: crash'));
+  expect((await maint(start('other.yaml'), there)).code).toBe(0);
+  const second = await maint(['window', 'import', `${window}.json`], there);
+  expect([second.code, second.stderr]).toEqual([69, expect.stringContaining('already')]);
+  expect((await maint(['window', 'export', 'w-nobody'], of)).code).toBe(66);
 }, 90_000);

@@ -151,6 +151,17 @@ export const HistoryShape = z.strictObject({
   more: z.number(),
 });
 
+export const ExportedShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  verb: z.literal('window export'),
+  environment: z.string(),
+  window: z.string(),
+  output: z.string(),
+  handedOver: z.boolean(),
+  events: z.number(),
+});
+
 export const ObservedShape = z.strictObject({
   ok: z.literal(true),
   exit: z.literal(0),

@@ -1,0 +1,15 @@
+import * as Args from '@oclif/core/args';
+import { leaseFlags, MaintCommand, stateFlag } from '../../ui/command.ts';
+
+export class WindowImport extends MaintCommand {
+  static override summary = 'Take in a window that another state has handed over; this one acts on it from now on.';
+  static override examples = ['<%= config.bin %> window import w-7k2p9x.json'];
+  static override args = { file: Args.string({ description: 'what maint window export made', required: true }) };
+  static override flags = { ...leaseFlags, ...stateFlag };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(WindowImport);
+    const app = await this.app(flags);
+    await this.finish(await app.importWindow(args.file, this.leaseOf(app, flags)));
+  }
+}
