@@ -34,6 +34,8 @@ test('every environment that has a window, the gravest exit code; the list of th
   expect((await maint(start(), of)).code).toBe(0);
   expect((await maint(start('second.yaml'), of)).code).toBe(0);
   expect((await maint(['status'], of)).code).toBe(64);
+  const note = await maint(['note', '60 %', '--env', 'crash', '--json'], of);
+  expect([note.code, shapes.VerbShape.parse(JSON.parse(note.stdout)).verb]).toEqual([0, 'note']);
   const all = await maint(['status', '--all'], of);
   expect([all.code, all.stdout.match(/^\S+ is READ-ONLY/gm)]).toEqual([
     69,
