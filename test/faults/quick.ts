@@ -1,4 +1,4 @@
 // node --import: the quick clock for a process that is begun by a test.
 import { quicken } from './clock.ts';
 
-quicken(10);
+quicken(20);

@@ -3,12 +3,11 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { BIN } from '../support/cli.ts';
 import { leaksOf } from './leaks.ts';
 import { forget } from './proxies.ts';
 import { CRONTAB, makeWorld, SECRETS, type Servers } from './world.ts';
 
-const BIN = fileURLToPath(new URL('../../bin/dev.js', import.meta.url));
 const QUICK = new URL('quick.ts', import.meta.url).href;
 /** In the environment, and named by no runbook. */
 const UNRELATED = 'canary-unrelated-8';
@@ -113,21 +112,17 @@ export async function lookForSecrets(servers: Servers): Promise<{ wrong: string[
 
   async function run(argv: string[]): Promise<{ code: number; output: string }> {
     const umask = process.umask(0);
-    const child = spawn(
-      process.execPath,
-      ['-C', 'maint-source', '--disable-warning=ExperimentalWarning', '--import', QUICK, BIN, ...argv],
-      {
-        cwd: world.folder,
-        env: {
-          ...world.env,
-          UNRELATED,
-          HOME: world.folder,
-          PATH: `${join(world.folder, 'bin')}:${process.env['PATH']}`,
-          MAINT_STATE: join(world.folder, 'state', 'state.db'),
-        },
-        stdio: ['ignore', 'pipe', 'pipe'],
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--import', QUICK, BIN, ...argv], {
+      cwd: world.folder,
+      env: {
+        ...world.env,
+        UNRELATED,
+        HOME: world.folder,
+        PATH: `${join(world.folder, 'bin')}:${process.env['PATH']}`,
+        MAINT_STATE: join(world.folder, 'state', 'state.db'),
       },
-    );
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     process.umask(umask);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));

@@ -40,6 +40,8 @@ async function work(): Promise<void> {
   const { allCases, byTurns, findCalls, nameOf, tryCase } = await import('./faults.ts');
   const { servers } = await import('./world.ts');
   let all = await servers();
+  // whoever leads is gone: nothing of ours stays
+  process.once('disconnect', () => void all.stop().finally(() => process.exit(1)));
   try {
     if (values.call !== undefined) {
       const { verb, call, fault, forever, way } = values as any;
@@ -70,6 +72,7 @@ async function work(): Promise<void> {
     }
   } finally {
     await all.stop();
+    process.removeAllListeners('disconnect');
     if (process.connected) process.disconnect();
   }
 }

@@ -130,6 +130,7 @@ export async function makeWorld({ redis, alertmanager }: Pick<Servers, 'redis' |
     source: direct ? redisSource(direct, { key, channel: key }) : fileSource(join(folder, 'flag', 'flag.json')),
     surfaces: SURFACES,
     environment: 'faults',
+    log: () => undefined,
   });
   stops.push(() => guard.close());
   await guard.ready();
