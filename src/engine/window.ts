@@ -36,6 +36,8 @@ export interface WindowState {
   phaseSeq: number;
   phaseAt: string;
   reached: boolean;
+  /** another end was promised, and the run that promised it was cut off before the world had followed */
+  behind: boolean;
   owned: Map<string, Map<string, Owned>>;
   failures: Map<string, Of<'failed'>>;
   drifts: (Of<'drift'> & { at: string })[];
@@ -97,6 +99,7 @@ export function fold(
     phaseSeq: first.seq,
     phaseAt: first.at,
     reached: false,
+    behind: false,
     owned: new Map(),
     failures: new Map(),
     drifts: [],
@@ -125,19 +128,23 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'moved':
       state.window = { ...state.window, since: event.startsAt, until: event.until, plannedUntil: event.until };
+      state.behind = true;
       return;
     case 'began':
       state.window = { ...state.window, since: at, until: event.until, plannedUntil: event.until, overdue: false };
+      state.behind = true;
       return;
     case 'phase':
       state.phase = event.phase;
       state.phaseSeq = seq;
       state.phaseAt = at;
       state.reached = false;
+      state.behind = false;
       state.soakUntil = undefined;
       return;
     case 'reached':
       state.reached = true;
+      state.behind = false;
       if (ENDED.has(event.phase)) {
         state.owned.clear();
         state.failures.clear();
@@ -145,6 +152,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'extended':
       state.window = { ...state.window, until: event.until, overdue: false };
+      state.behind = true;
       return;
     case 'overdue':
       state.window = { ...state.window, overdue: true };
@@ -170,7 +178,8 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
           before: own ? own.before : change.from,
           after: change.to,
           unknown: { from: change.from, at, token },
-          prior: own && { before: own.before, after: own.unknown ? own.unknown.from : own.after },
+          // what was seen there, and taken for ours, when this was decided: an earlier unknown outcome is settled by that
+          prior: own && { before: own.before, after: change.from },
         });
       }
       return;
@@ -251,6 +260,8 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'run':
       if (event.state === 'began') state.lastActor = event.owner;
+      // a note moves nothing
+      else if (event.verb !== 'note') state.behind = false;
       return;
   }
 }
@@ -305,14 +316,16 @@ export type Label =
 
 /** DESIGN's table of labels. `alive`: a run holds the lease. `now`: epoch milliseconds. */
 export function label(state: WindowState, alive: boolean, now: number): Label {
-  const { phase, reached } = state;
+  const { phase, reached, behind } = state;
   if (state.handed) return 'handed over';
-  if (phase === 'announced') return reached ? 'scheduled' : alive ? 'opening' : 'interrupted';
+  if (phase === 'announced') return reached && !behind ? 'scheduled' : alive ? 'opening' : 'interrupted';
   if (phase === 'open') {
     if (!reached) {
       if (alive) return 'opening';
       return state.failures.size > 0 ? 'held' : 'interrupted';
     }
+    // what the guards and the page still say may end before what status would show
+    if (behind && !alive) return 'interrupted';
     return Date.parse(state.window.until) <= now ? 'overdue' : 'open';
   }
   if (phase === 'soaking') {

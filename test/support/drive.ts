@@ -98,7 +98,7 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
               before: own ? own.before : from,
               after: to,
               unknown: { from, at: WINDOW.since, token: 1 },
-              prior: own && { before: own.before, after: own.unknown ? own.unknown.from : own.after },
+              prior: own && { before: own.before, after: from },
             });
           }
           if (crash?.at === writes && !crash.after) throw new Crash();

@@ -35,7 +35,7 @@ export class VirtualTime<P extends Timed = Timed> implements Disposable {
   now: number;
 
   constructor() {
-    const monoAt = performance.now();
+    const monoAt = Math.round(performance.now());
     const begun = real.now();
     this.now = begun;
     const clocks = () => this.#context.getStore()?.clocks;
@@ -76,7 +76,7 @@ export class VirtualTime<P extends Timed = Timed> implements Disposable {
       const next = this.#next();
       if (!next) throw new Error('hangs: nothing is waited for');
       if (this.now - begun > HANGS_MS) throw new Error('hangs: six hours have passed');
-      this.now = Math.max(this.now, next.at);
+      this.now = Math.max(this.now, Math.ceil(next.at));
       this.#fire(next);
     }
   }
