@@ -17,21 +17,22 @@ export function parseTime(text: string, now: number, flag: 'until' | 'at', comma
   if (clock) {
     const at = new Date(now);
     at.setUTCHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0);
-    if (at.getTime() <= now) at.setUTCDate(at.getUTCDate() + 1);
+    const passed = at.getTime() <= now;
+    if (passed) at.setUTCDate(at.getUTCDate() + 1);
     // A time that has just passed is a slip, not tomorrow.
     if (at.getTime() - now <= SOON_MS) return at.toISOString();
     throw new MaintError(
       'E_USAGE',
-      `--${flag} ${text} has passed today; it is ${new Date(now).toISOString().slice(11, 16)}Z now. Nothing changed.`,
+      `--${flag} ${text} ${passed ? 'has passed today' : 'is more than 12 hours away'}; it is ${new Date(now).toISOString().slice(11, 16)}Z now. Nothing changed.`,
       {
         next: [
           ...(flag === 'until' ? ['maint extend --by 15m'] : []),
-          `tomorrow? maint ${command} --${flag} ${at.toISOString().slice(0, 16)}Z`,
+          `${passed ? 'tomorrow' : 'today'}? maint ${command} --${flag} ${at.toISOString().slice(0, 16)}Z`,
         ],
       },
     );
   }
-  const full = FULL.test(text) ? Date.parse(text) : Number.NaN;
+  const full = FULL.test(text) && isDay(text.slice(0, 10)) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(full)) return new Date(full).toISOString();
   throw new MaintError('E_USAGE', `--${flag} ${text} is no time.`, {
     details: ['allowed: a time of day in UTC (03:30Z), or date and time (2026-12-01T03:30Z)'],
@@ -39,14 +40,19 @@ export function parseTime(text: string, now: number, flag: 'until' | 'at', comma
   });
 }
 
+/** Date.parse makes March of February 30th. */
+function isDay(text: string): boolean {
+  const ms = Date.parse(text);
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(text);
+}
+
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 /** "2026-11-01": that day's beginning in UTC; or RFC 3339. Returns RFC 3339 in UTC. */
 export function parseSince(text: string): string {
-  const ms = DAY.test(text) || FULL.test(text) ? Date.parse(text) : Number.NaN;
-  // Date.parse makes March of February 30th.
-  if (!Number.isNaN(ms) && (!DAY.test(text) || new Date(ms).toISOString().startsWith(text)))
-    return new Date(ms).toISOString();
+  const form = DAY.test(text) || FULL.test(text);
+  const ms = form && isDay(text.slice(0, 10)) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(ms)) return new Date(ms).toISOString();
   throw new MaintError('E_USAGE', `--since ${text} is no day.`, {
     details: ['allowed: a day (2026-11-01, from 00:00 UTC), or date and time (2026-11-01T02:00Z)'],
     next: ['maint history --since 2026-11-01'],

@@ -62,7 +62,7 @@ export class Team {
   readonly world: FakeWorld = fakeWorld();
   readonly laptops: Clocks[] = [0, 1].map(() => ({ wall: 0, mono: 0, asleep: false }));
   readonly wrong: string[] = [];
-  readonly #store = memoryJournal(() => this.time.now);
+  readonly #store = memoryJournal(() => this.time.now + this.storeClock);
   readonly #alive = new Map<number, boolean>();
   readonly #steps: Step[];
   #pids = 0;
@@ -70,6 +70,10 @@ export class Team {
   #overtake: ((verb: Verb) => Promise<void>) | undefined;
   /** sleeps and overtakings that did happen */
   fired = 0;
+  /** of the shared state's clock from true time */
+  storeClock = 0;
+  /** what the verbs said in passing */
+  readonly said: string[] = [];
 
   constructor() {
     this.#steps = fakeSteps(this.world).map((step) => this.#watched(step));
@@ -187,7 +191,9 @@ export class Team {
         close: async () => undefined,
       } as unknown as Clients,
       interrupt: { signal: never, hard: never },
-      emit: () => undefined,
+      emit: (progress) => {
+        if (progress.type === 'said' || progress.type === 'waiting') this.said.push(progress.text);
+      },
       confirm: async () => undefined,
       asks: false,
       version: '0.0.0',
