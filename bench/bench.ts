@@ -4,11 +4,11 @@
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { type Appends, appends } from './appends.ts';
 import { checklist, DELAY_MS, FOR_MS, type Tool } from './checklist.ts';
 import { type Crontab, crontabs, MAX_RSS_MIB } from './crontab.ts';
 import { ms, type Spread, table, times } from './measure.ts';
 import { type StartUp, startUp } from './startup.ts';
-import { type Appends, appends } from './appends.ts';
 
 const GOAL_OVERHEAD_MS = 400;
 const SIZES = [1000, 5000, 10_000];
