@@ -48,6 +48,7 @@ class Failure extends Error {
 type Body = Record<string, unknown>;
 
 const MAX_BODY = 100_000;
+const MAX_DRAINED = 10_000_000;
 
 export async function startService(options: ServiceOptions): Promise<Service> {
   const store = openStore(options.database);
@@ -225,12 +226,13 @@ function vector(value: unknown): Float32Array {
 async function readBody(request: IncomingMessage): Promise<Body> {
   const chunks: Buffer[] = [];
   let size = 0;
-  // Not destroyed when it is too much: the answer goes out on the same socket.
+  // Too much is read to its end and thrown away: a client that is still sending would lose the answer with its socket.
   for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     size += (chunk as Buffer).length;
-    if (size > MAX_BODY) throw new Failure(413, `The body is larger than ${MAX_BODY} bytes.`);
-    chunks.push(chunk as Buffer);
+    if (size > MAX_DRAINED) break;
+    if (size <= MAX_BODY) chunks.push(chunk as Buffer);
   }
+  if (size > MAX_BODY) throw new Failure(413, `The body is larger than ${MAX_BODY} bytes.`);
   let body: unknown;
   try {
     body = JSON.parse(Buffer.concat(chunks).toString('utf8'));

@@ -18,7 +18,7 @@ function sameEveryNight(text: string): string {
     .replace(/w-[0-9a-z]{6}/g, 'w-ID')
     .replace(/\d\d:\d\d(:\d\d)?/g, 'TIME')
     .replace(/by \S+@\S+/g, 'by WHO')
-    .replace(/\(\d+m \d+s left\)/g, '(LEFT)')
+    .replace(/\([^()]* left\)/g, '(LEFT)')
     .replace(/\d+(\.\d+)?s$/gm, 'LASTED')
     .replace(/\(\d+s of 60s\)/g, '(LASTED)')
     .replace(/read-only for [\d.]+s/g, 'read-only for LASTED')
