@@ -19,9 +19,9 @@ function sameEveryNight(text: string): string {
     .replace(/\d\d:\d\d(:\d\d)?/g, 'TIME')
     .replace(/by \S+@\S+/g, 'by WHO')
     .replace(/\([^()]* left\)/g, '(LEFT)')
-    .replace(/\d+(\.\d+)?s$/gm, 'LASTED')
+    .replace(/\d+(\.\d+)?m?s$/gm, 'LASTED')
     .replace(/\(\d+s of 60s\)/g, '(LASTED)')
-    .replace(/read-only for [\d.]+s/g, 'read-only for LASTED')
+    .replace(/read-only for [\d.]+m?s/g, 'read-only for LASTED')
     .replace(/reindex\.sh-[0-9a-f]{10}/g, 'reindex.sh-HASH')
     .replace(/ +$/gm, '')
     .trim();
