@@ -51,11 +51,17 @@ for (const file of result.testResults.toSorted((a, b) => b.endTime - b.startTime
   console.log(
     `${((file.endTime - file.startTime) / 1000).toFixed(1).padStart(7)}  ${file.name.replace(`${process.cwd()}/`, '')}`,
   );
-const skipped = result.testResults.flatMap((file) => file.assertionResults.filter((one) => one.status === 'pending'));
-if (skipped.length > 0) {
+const pending = result.testResults.flatMap((file) =>
+  file.assertionResults
+    .filter((one) => one.status === 'pending')
+    .map((one) => ({ file: file.name, name: one.fullName })),
+);
+if (pending.length > 0) {
   console.log('\nskipped, and why');
-  for (const one of skipped) console.log(`  ${one.fullName}`);
+  for (const { name } of pending) console.log(`  ${name}`);
 }
-if (process.env['CI'] && skipped.length > 0) console.log('\nnothing may be skipped on CI');
+// The services' own descriptions are not ours to ship: what compares with them runs where they lie beside the checkout.
+const owed = pending.filter(({ file }) => !file.endsWith('test/contract/strict-servers.test.ts'));
+if (process.env['CI'] && owed.length > 0) console.log('\non CI a missing server is a failure');
 console.log(`\n${result.numPassedTests} passed, ${result.numFailedTests} failed, ${result.numPendingTests} skipped`);
-process.exit(jest.status !== 0 || (process.env['CI'] && skipped.length > 0) ? 1 : 0);
+process.exit(jest.status !== 0 || (process.env['CI'] && owed.length > 0) ? 1 : 0);
