@@ -9,7 +9,7 @@ import { fold } from '../window.ts';
 import { asOption, count, span } from '../words.ts';
 import { failureLines, lookLines } from './failures.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
-import { liveWindow, newWindowId, openAlready, refuseOther } from './windows.ts';
+import { liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
 
 export interface AnnounceOptions extends LeaseOptions {
   /** RFC 3339 */
@@ -32,31 +32,9 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
   if (before && before.phase !== 'announced')
     throw openAlready(before, 'is not to be announced: a window is under way');
   if (before) refuseOther(before, prepared);
-  const opened: Extract<JournalEvent, { type: 'opened' }> = {
-    type: 'opened',
-    environment,
-    startsAt,
-    until,
-    reason: options.reason,
-    ticket: options.ticket,
-    by: host.machine.owner('announce').name,
-    contact: prepared.contact,
-    statusPage: prepared.statusPage,
-    rollbackPlan: prepared.rollbackPlan,
-    onExpiry: prepared.onExpiry,
-    soakMs: prepared.soakMs,
-    budgetMs: prepared.budgetMs,
-    version: host.version,
-    runbook: {
-      name: prepared.name,
-      path: prepared.path,
-      folder: prepared.folder,
-      text: prepared.text,
-      surfaces: prepared.surfacesFile,
-    },
-    only: prepared.only,
-    skip: prepared.skip,
-  };
+  const by = host.machine.owner('announce').name;
+  const { reason, ticket } = options;
+  const opened = openedEvent(host, prepared, { startsAt, until, reason, ticket, by });
   const id = before?.id ?? newWindowId();
   if (options.dryRun) {
     const imagined = fold(id, [{ seq: 1, at: startsAt, token: 0, event: opened }], prepared.surfaces)!;

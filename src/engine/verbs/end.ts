@@ -13,7 +13,7 @@ import { count, lasting, utc } from '../words.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
-import { foreignHolders, liveWindow } from './windows.ts';
+import { foreignHolders, liveWindow, openedEvent } from './windows.ts';
 
 export interface EndOptions extends LeaseOptions {
   /** default: as the window was opened with */
@@ -420,27 +420,11 @@ export async function removeHolder(
     async (run): Promise<VerbResult> => {
       // Adopted: journalled as if we had put it there, so that removing it is an ordinary undo of a window.
       const events: JournalEvent[] = [
-        {
-          type: 'opened',
-          environment,
+        openedEvent(host, prepared, {
           until: first.until,
           reason: `orphan: ${first.reason}`,
           by: run.lease.owner.name,
-          contact: prepared.contact,
-          onExpiry: prepared.onExpiry,
-          soakMs: prepared.soakMs,
-          budgetMs: prepared.budgetMs,
-          version: host.version,
-          runbook: {
-            name: prepared.name,
-            path: prepared.path,
-            folder: prepared.folder,
-            text: prepared.text,
-            surfaces: prepared.surfacesFile,
-          },
-          only: prepared.only,
-          skip: prepared.skip,
-        },
+        }),
         { type: 'note', text: `adopted to be removed: ${reason}`, by: run.lease.owner.name },
         ...owners.flatMap((owner): JournalEvent[] => [
           { type: 'intent', step: owner.step, changes: [{ id, from: null, to: owner.state }] },

@@ -14,7 +14,15 @@ import { fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
-import { foreignHolders, liveWindow, newWindowId, openAlready, recentWindows, refuseOther } from './windows.ts';
+import {
+  foreignHolders,
+  liveWindow,
+  newWindowId,
+  openAlready,
+  openedEvent,
+  recentWindows,
+  refuseOther,
+} from './windows.ts';
 
 export interface StartOptions extends LeaseOptions {
   windowMs: number;
@@ -134,30 +142,7 @@ async function openWindow(
 ): Promise<WindowState> {
   const until = new Date((await host.journal.now()) + options.windowMs).toISOString();
   const events: JournalEvent[] = [
-    {
-      type: 'opened',
-      environment: prepared.environment,
-      until,
-      reason: options.reason,
-      ticket: options.ticket,
-      by: provisional.by,
-      contact: prepared.contact,
-      statusPage: prepared.statusPage,
-      rollbackPlan: prepared.rollbackPlan,
-      onExpiry: prepared.onExpiry,
-      soakMs: prepared.soakMs,
-      budgetMs: prepared.budgetMs,
-      version: host.version,
-      runbook: {
-        name: prepared.name,
-        path: prepared.path,
-        folder: prepared.folder,
-        text: prepared.text,
-        surfaces: prepared.surfacesFile,
-      },
-      only: prepared.only,
-      skip: prepared.skip,
-    },
+    openedEvent(host, prepared, { until, reason: options.reason, ticket: options.ticket, by: provisional.by }),
     { type: 'run', state: 'began', verb: 'start', owner: run.lease.owner.name },
     ...baseline,
   ];

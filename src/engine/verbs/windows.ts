@@ -1,7 +1,7 @@
 // Which windows there are, and who else holds the environment.
 import { MaintError } from '../../errors/catalogue.ts';
 import type { Resource, Step } from '../contract.ts';
-import type { Recorded } from '../events.ts';
+import type { JournalEvent, Recorded } from '../events.ts';
 import type { Looking } from '../plan.ts';
 import { fold, label, type WindowState } from '../window.ts';
 import { asOption, utc } from '../words.ts';
@@ -74,4 +74,29 @@ export async function foreignHolders(
         found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
   }
   return found;
+}
+
+/** What a window begins with: the facts, and the runbook's text as it is. */
+export function openedEvent(
+  host: VerbHost,
+  prepared: Prepared,
+  facts: { until: string; reason: string; by: string; ticket?: string | undefined; startsAt?: string | undefined },
+): Extract<JournalEvent, { type: 'opened' }> {
+  const { environment, contact, statusPage, rollbackPlan, onExpiry, soakMs, budgetMs, only, skip } = prepared;
+  const { name, path, folder, text, surfacesFile } = prepared;
+  return {
+    type: 'opened',
+    environment,
+    ...facts,
+    contact,
+    statusPage,
+    rollbackPlan,
+    onExpiry,
+    soakMs,
+    budgetMs,
+    version: host.version,
+    runbook: { name, path, folder, text, surfaces: surfacesFile },
+    only,
+    skip,
+  };
 }
