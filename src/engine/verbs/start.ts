@@ -34,6 +34,8 @@ export interface StartOptions extends LeaseOptions {
 }
 
 const BASELINE_MS = 30_000;
+/** More than a look at a slow state and an append take. */
+const LATE_MS = 30_000;
 
 export async function start(host: VerbHost, prepared: Prepared, options: StartOptions): Promise<VerbResult> {
   const { environment } = prepared;
@@ -116,6 +118,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       if (current.phase === 'announced') {
         const until = new Date((await host.journal.now()) + options.windowMs).toISOString();
         await run.append(current, [{ type: 'began', until, by: run.lease.owner.name }, ...baseline]);
+        await asLongAsSaid(run, current, options.windowMs);
       }
     }
     return await opened(host, run, prepared, current, options, live?.reached === true && !announced);
@@ -147,7 +150,17 @@ async function openWindow(
     ...baseline,
   ];
   const recorded = await run.openWindow(provisional.id, events);
-  return fold(provisional.id, recorded, prepared.surfaces)!;
+  const state = fold(provisional.id, recorded, prepared.surfaces)!;
+  await asLongAsSaid(run, state, options.windowMs);
+  return state;
+}
+
+/** A lid that was closed between a look at the clock and the append would open a window that is over already. */
+async function asLongAsSaid(run: Run, state: WindowState, windowMs: number): Promise<void> {
+  while (Date.parse(state.window.until) - Date.parse(state.window.since) < Math.max(0, windowMs - LATE_MS)) {
+    const until = new Date((await run.storeNow()) + windowMs).toISOString();
+    await run.append(state, [{ type: 'began', until, by: run.lease.owner.name }]);
+  }
 }
 
 async function opened(

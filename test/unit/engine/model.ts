@@ -117,6 +117,8 @@ class Model {
   ]);
   holders = new Set(['w-other']);
   silenceGone = false;
+  /** of some write nobody knows yet whether it arrived */
+  unsure = false;
   /** ours, and removed by somebody else */
   gone = new Set<string>();
 
@@ -366,10 +368,15 @@ async function undone(
 /** Label, ownership and world of a window whose last verb came to its end. */
 function settled(team: Team, model: Model, state: WindowState): string | undefined {
   const window = model.window!;
+  model.unsure = isUnsure(state);
   const said = label(state, false, team.time.now);
   if (said !== model.label(team.time.now)) return `is ${said}, not ${model.label(team.time.now)}`;
   if (Date.parse(state.window.until) !== window.until) return `until ${state.window.until}`;
   return window.whole && !window.behind ? whole(team, model, state) : undefined;
+}
+
+function isUnsure(state: WindowState): boolean {
+  return stillOurs(state).some(({ owned }) => owned.unknown !== undefined);
 }
 
 function whole(team: Team, model: Model, state: WindowState): string | undefined {
@@ -479,6 +486,7 @@ async function adopt(
     else return `cron ${name} is ${active} (${cron.held}) after ${verbs.join(', then ')} was cut off in ${state.phase}`;
   }
   for (const name of model.gone) if (!owned?.has(name)) model.gone.delete(name);
+  model.unsure = isUnsure(state);
   model.window.doubt = [...(owned?.keys() ?? [])].some((name) => model.crons.get(name)?.held === 'no');
   if (model.window.over || (ended && state.reached)) {
     if (!state.reached) return 'over, but not whole';
@@ -490,7 +498,7 @@ async function adopt(
 function edit(team: Team, model: Model, what: string, pick: number, n: number): void {
   const { world } = team;
   // Of a write without outcome nobody can tell whose it was: others keep off what may be under way.
-  const quiet = !model.live || (model.live.whole && !model.live.behind);
+  const quiet = !model.live || (model.live.whole && !model.live.behind && !model.unsure);
   const names = [...model.crons.keys()];
   const name = names[pick % Math.max(1, names.length)];
   if (what === 'add') {
