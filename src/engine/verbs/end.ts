@@ -80,7 +80,11 @@ export async function end(
       prepared,
       live,
       'end',
-      live.phase === 'aborted' ? ['aborted'] : live.phase === 'closed' ? ['closed'] : ['soaking', 'closed'],
+      live.phase === 'aborted' || live.phase === 'announced'
+        ? ['aborted']
+        : live.phase === 'closed'
+          ? ['closed']
+          : ['soaking', 'closed'],
     );
   return await withLease(host, environment, 'end', { ...options, skew: 'say' }, async (run) => {
     const state = await current(host, prepared, live.id);
@@ -92,8 +96,10 @@ export async function end(
       type: 'said',
       text: `${environment} · ${state.id} · ${count(stillOurs(state).length, 'change')} to undo${way}`,
     });
-    if (state.phase === 'aborted') return await finish(host, run, prepared, state, 'end', 'aborted', options);
-    if (state.phase === 'open' || state.phase === 'announced' || (state.phase === 'soaking' && !state.reached)) {
+    // What was only announced has nothing to soak: it is cancelled, in words.
+    if (state.phase === 'aborted' || state.phase === 'announced')
+      return await finish(host, run, prepared, state, 'end', 'aborted', options);
+    if (state.phase === 'open' || (state.phase === 'soaking' && !state.reached)) {
       const acting = run.acting(state, prepared.steps);
       const result = await converge(acting, 'soaking', { verb: 'end', skip: new Set(options.skip) });
       if (result.stopped) return await leftBehind(host, run, prepared, state, 'end', result.failures);
