@@ -165,7 +165,9 @@ function way(verb: Verb, stage: Stage | undefined): Stage[] {
   if (verb === 'start') return ended ? [] : stage === 'open' ? ['open'] : [stage, 'open'];
   if (verb === 'announce') return stage === 'announced' ? ['announced'] : [];
   if (verb === 'extend' || verb === 'note') return ended ? [] : [stage];
-  if (verb === 'end') return stage === 'aborted' || stage === 'closed' ? [stage] : [stage, 'soaking', 'closed'];
+  // what was only announced is cancelled
+  if (verb === 'end' && stage === 'announced') return [stage, 'aborted'];
+  if (verb === 'end') return ended ? [stage] : [stage, 'soaking', 'closed'];
   if (verb === 'abort') return stage === 'closed' ? ['closed'] : [stage, 'aborted'];
   return [stage];
 }
