@@ -1,5 +1,5 @@
 import * as Flags from '@oclif/core/flags';
-import { durationFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
+import { MaintCommand, windowFlags } from '../ui/command.ts';
 
 export class Announce extends MaintCommand {
   static override summary =
@@ -8,15 +8,8 @@ export class Announce extends MaintCommand {
     '<%= config.bin %> announce --at 2026-12-01T02:00Z --window 30m --reason "reindex documents"',
   ];
   static override flags = {
-    ...runbookFlags,
     at: Flags.string({ description: 'the planned start in UTC: 2026-12-01T02:00Z, or 02:00Z', required: true }),
-    window: durationFlag({ description: 'how long the window may be' })({ required: true }),
-    reason: Flags.string({ description: 'why, for the notices and the report', default: 'maintenance' }),
-    ticket: Flags.string({ description: 'the ticket that goes with it' }),
-    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
-    ...stepFlags,
-    ...leaseFlags,
-    ...stateFlag,
+    ...windowFlags(),
   };
 
   async run(): Promise<void> {

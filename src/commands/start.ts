@@ -1,5 +1,4 @@
-import * as Flags from '@oclif/core/flags';
-import { durationFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
+import { MaintCommand, windowFlags } from '../ui/command.ts';
 
 export class Start extends MaintCommand {
   static override summary = 'Put an environment into read-only mode.';
@@ -10,16 +9,7 @@ export class Start extends MaintCommand {
     '<%= config.bin %> start --window 1h --reason "reindex documents" --ticket OPS-412',
     '<%= config.bin %> start --window 30m --dry-run',
   ];
-  static override flags = {
-    ...runbookFlags,
-    window: durationFlag({ description: 'how long the window may be' })({ required: true }),
-    reason: Flags.string({ description: 'why, for the notices and the report', default: 'maintenance' }),
-    ticket: Flags.string({ description: 'the ticket that goes with it' }),
-    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
-    ...stepFlags,
-    ...leaseFlags,
-    ...stateFlag,
-  };
+  static override flags = windowFlags();
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Start);

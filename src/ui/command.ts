@@ -38,6 +38,20 @@ export const leaseFlags = {
   wait: durationFlag({ description: 'wait this long for a run that is acting right now' })(),
 };
 
+/** What opening and announcing a window share. */
+export function windowFlags() {
+  return {
+    ...runbookFlags,
+    window: durationFlag({ description: 'how long the window may be' })({ required: true }),
+    reason: Flags.string({ description: 'why, for the notices and the report', default: 'maintenance' }),
+    ticket: Flags.string({ description: 'the ticket that goes with it' }),
+    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...stepFlags,
+    ...leaseFlags,
+    ...stateFlag,
+  };
+}
+
 /** A flag that takes "30m", "1h30m"; milliseconds. */
 export function durationFlag(options: { description: string; helpGroup?: string }) {
   return Flags.custom<number>({
