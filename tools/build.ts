@@ -1,4 +1,4 @@
-// Builds what is published and what the tests of the command line run: one bundle with its chunks, and the guard.
+// Builds what is published and what the tests of the command line run: one bundle with its chunks, and the packages.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
@@ -63,6 +63,7 @@ try {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
 }
 renameSync(join(aside, 'new'), `${root}dist`);
-execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', `${root}packages/guard`], {
-  stdio: 'inherit',
-});
+for (const name of ['guard', 'intents', 'client'])
+  execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', `${root}packages/${name}`], {
+    stdio: 'inherit',
+  });
