@@ -7,6 +7,7 @@ export type { GuardCounts } from './counts.ts';
 export type { Decision, HttpRefusal, Refusal } from './decide.ts';
 export { type CallOptions, createGuard, type Guard, type GuardOptions } from './guard.ts';
 export type { GuardLog, Ready } from './keeper.ts';
+export type { BufferedWrite, QueueAnswer, Receipt, ReceiptState, WriteQueue } from './queue.ts';
 export { type FileSourceOptions, fileSource } from './sources/file.ts';
 export { type RedisClient, type RedisSourceOptions, redisSource } from './sources/redis.ts';
 export type { FlagSink, FlagSource } from './sources/source.ts';
