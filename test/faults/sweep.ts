@@ -2,7 +2,9 @@
 //   -- --dead all             the end with one thing dead, for each of them
 //   -- --secrets              whether one of them is anywhere
 //   -- --turn 3 --cases 60     a part of them          -- --verb end --call 'page GET /components 1' --fault hangs --forever
+//   -- --log FILE              a line of JSON for each case; a second run with the same file goes on where it stopped
 import { fork } from 'node:child_process';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { quicken } from './clock.ts';
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     quick: { type: 'string', default: '10' },
     /** of a worker: "1 of 2" */
     part: { type: 'string' },
+    log: { type: 'string' },
   },
 });
 
@@ -58,7 +61,8 @@ async function work(): Promise<void> {
     const every = allCases(calls).filter((one) => values.verb === undefined || one.verb === values.verb);
     const chosen = values.cases === undefined ? every : byTurns(every, Number(values.cases), Number(values.turn));
     const [part = 0, of = 1] = values.part!.split(' of ').map(Number);
-    const mine = chosen.filter((_, n) => n % of === part);
+    const past = new Set(logged().map(({ name }) => name));
+    const mine = chosen.filter((one, n) => n % of === part && !past.has(nameOf(one)));
     process.send!({ calls: calls.length, cases: mine.length });
     for (const [n, one] of mine.entries()) {
       // what has expired stays in the list that is read with each look
@@ -77,12 +81,37 @@ async function work(): Promise<void> {
   }
 }
 
+interface Told {
+  name: string;
+  wrong?: string;
+  missed?: boolean;
+  code?: number;
+}
+
+/** What runs before this one found, of the same command line. */
+function logged(): Told[] {
+  if (values.log === undefined || !existsSync(values.log)) return [];
+  // the last line of a run that was killed may be cut off
+  const whole = readFileSync(values.log, 'utf8').split('\n').slice(0, -1);
+  return whole.map((line) => JSON.parse(line) as Told);
+}
+
 async function lead(): Promise<void> {
   const began = clock.realNow();
   const width = Number(values.width);
   const sum = { calls: 0, cases: 0, done: 0, missed: 0, wrong: 0 };
   const codes = new Map<number, number>();
   const said = new Set<string>();
+  function count(told: Told): void {
+    sum.done++;
+    if (told.missed) sum.missed++;
+    if (told.code !== undefined) codes.set(told.code, (codes.get(told.code) ?? 0) + 1);
+    if (told.wrong) sum.wrong++;
+  }
+  for (const told of logged()) count(told);
+  const past = sum.done;
+  sum.cases = past;
+  if (past > 0) console.log(`${past} cases of the log, ${sum.wrong} wrong`);
   const ends = Array.from({ length: width }, (_, part) => {
     const child = fork(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--part', `${part} of ${width}`], {
       execArgv: process.execArgv,
@@ -95,13 +124,10 @@ async function lead(): Promise<void> {
         sum.calls = message.calls;
         sum.cases += message.cases;
       } else {
-        sum.done++;
-        if (message.missed) sum.missed++;
-        if (message.code !== undefined) codes.set(message.code, (codes.get(message.code) ?? 0) + 1);
-        if (message.wrong) {
-          sum.wrong++;
-          console.log(`\n${message.wrong}`);
-        } else if (sum.done % 50 === 0) console.log(`${sum.done} of ${sum.cases}`);
+        count(message);
+        if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify(message)}\n`);
+        if (message.wrong) console.log(`\n${message.wrong}`);
+        else if (sum.done % 50 === 0) console.log(`${sum.done} of ${sum.cases}`);
       }
     });
     return new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
