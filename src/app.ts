@@ -496,6 +496,7 @@ async function preparedFrom(runbook: Runbook, resolved: Resolved): Promise<Prepa
     contact: resolved.contact,
     statusPage: resolved.statusPage,
     rollbackPlan: resolved.rollbackPlan,
+    overdueNotice: resolved.overdueNotice,
     onExpiry: runbook.onExpiry,
     soakMs: runbook.soakMs,
     budgetMs: runbook.budgetMs,

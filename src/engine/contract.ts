@@ -24,6 +24,8 @@ export interface Window {
   contact: string;
   statusPage?: string | undefined;
   rollbackPlan?: string | undefined;
+  /** the runbook's own words for once it takes longer than planned */
+  overdueNotice?: string | undefined;
   onExpiry: 'hold' | 'open';
   overdue: boolean;
   /** the last `maint note` */

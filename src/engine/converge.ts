@@ -89,14 +89,22 @@ function openingOrder(all: readonly Step[], phase: Phase): Step[] {
   return [...rest.slice(0, at), ...early, ...rest.slice(at)];
 }
 
-/** The end touches only what did something. What the soak still holds waits for the end of the soak. */
+/**
+ * The end touches only what did something. What the soak still holds waits for the end of the soak; where another end
+ * was promised meanwhile, what carries it (a silence) follows.
+ */
 function closingOrder(acting: Acting, steps: readonly Step[], phase: Phase): Step[] {
   return endOrder(steps).filter((step) => {
     if (step.plugin.kind === 'check') return false;
     if (step.plugin.kind === 'action') return actionEdges(acting.state, step, phase).length > 0;
-    if (isHeld(step, phase) && roleOf(step) !== 'notice') return false;
+    if (isHeld(step, phase) && !follows(acting, step)) return false;
     return ofStep(acting.state, step.id).size > 0;
   });
+}
+
+function follows(acting: Acting, step: Step): boolean {
+  const role = roleOf(step);
+  return role === 'notice' || (acting.state.behind && (role === 'mute' || role === 'lock'));
 }
 
 async function open(acting: Acting, phase: Phase, order: readonly Step[]): Promise<Converged> {

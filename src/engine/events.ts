@@ -19,6 +19,8 @@ export type JournalEvent =
       contact: string;
       statusPage?: string | undefined;
       rollbackPlan?: string | undefined;
+      /** the runbook's words for once it takes longer than planned */
+      overdueNotice?: string | undefined;
       onExpiry: 'hold' | 'open';
       soakMs: number;
       budgetMs: number;

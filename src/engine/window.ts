@@ -90,6 +90,7 @@ export function fold(
       contact: opened.contact,
       statusPage: opened.statusPage,
       rollbackPlan: opened.rollbackPlan,
+      overdueNotice: opened.overdueNotice,
       onExpiry: opened.onExpiry,
       overdue: false,
       by: opened.by,

@@ -15,6 +15,9 @@ const statusPage = z
   .regex(/^https?:\/\/[^\s/]|\$\{/, 'an address like https://status.example.com, or "${VAR}"')
   .meta({ description: 'the public status page: told to whoever is refused' });
 const rollbackPlan = words('where it is written what to do when the maintenance goes wrong');
+const overdueNotice = words(
+  'what the notices add once the window takes longer than planned: who decides, when the next word comes',
+);
 
 export const StepFrame = z.strictObject({
   id: name('how the step is named; default: the family of its plugin, for notices the backend').optional(),
@@ -60,6 +63,7 @@ export const EnvironmentFrame = z.strictObject({
   contact: contact.optional(),
   status_page: statusPage.optional(),
   rollback_plan: rollbackPlan.optional(),
+  overdue_notice: overdueNotice.optional(),
   steps: z.record(z.string(), StepOverride).meta({ description: 'by step id' }).optional(),
 });
 
@@ -80,6 +84,7 @@ export const RunbookFrame = z.strictObject({
   contact,
   status_page: statusPage.optional(),
   rollback_plan: rollbackPlan.optional(),
+  overdue_notice: overdueNotice.optional(),
   surfaces: z
     .string()
     .min(1)

@@ -50,6 +50,7 @@ export interface Runbook {
   contact: string;
   statusPage?: string | undefined;
   rollbackPlan?: string | undefined;
+  overdueNotice?: string | undefined;
   surfaces: Surface[];
   /** as it is in the file: what a window stores */
   text: string;
@@ -244,6 +245,7 @@ function check(
     contact: own?.contact ?? frame.contact,
     statusPage: own?.status_page ?? frame.status_page,
     rollbackPlan: own?.rollback_plan ?? frame.rollback_plan,
+    overdueNotice: own?.overdue_notice ?? frame.overdue_notice,
     surfaces,
     text: source.text,
     surfacesText,
@@ -262,6 +264,7 @@ interface EnvironmentValue {
   contact?: string;
   status_page?: string;
   rollback_plan?: string;
+  overdue_notice?: string;
   steps?: Record<string, { with?: Record<string, unknown>; skip?: string }>;
 }
 
@@ -395,7 +398,7 @@ function checkParams(plugin: AnyPlugin, params: Located, report: Report): boolea
   return good;
 }
 
-const TOP_WITH_VARIABLES = ['contact', 'status_page', 'rollback_plan'] as const;
+const TOP_WITH_VARIABLES = ['contact', 'status_page', 'rollback_plan', 'overdue_notice'] as const;
 
 function checkTop(at: Located | undefined, report: Report): void {
   checkVariables(at, report);

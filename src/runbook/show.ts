@@ -35,6 +35,7 @@ export interface ShownRunbook {
   contact: string;
   statusPage?: string | undefined;
   rollbackPlan?: string | undefined;
+  overdueNotice?: string | undefined;
   surfaces: { path: string; names: string[] } | undefined;
   start: ShownStep[];
   end: ShownStep[];
@@ -61,6 +62,7 @@ export function showRunbook(runbook: Runbook): ShownRunbook {
     contact: runbook.contact,
     statusPage: runbook.statusPage,
     rollbackPlan: runbook.rollbackPlan,
+    overdueNotice: runbook.overdueNotice,
     surfaces:
       runbook.surfacesPath === undefined
         ? undefined

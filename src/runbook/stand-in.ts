@@ -49,7 +49,14 @@ export function resolveInert(runbook: Runbook, env: Environment, readFile: ReadF
 
 /** One variable after the other takes the stand-in with which the fewest values are of no use. */
 function resolveStep(runbook: Runbook, step: RunbookStep, env: Environment, readFile: ReadFile) {
-  const one = { ...runbook, contact: '', statusPage: undefined, rollbackPlan: undefined, steps: [step] };
+  const one = {
+    ...runbook,
+    contact: '',
+    statusPage: undefined,
+    rollbackPlan: undefined,
+    overdueNotice: undefined,
+    steps: [step],
+  };
   const chosen = new Map<string, string>();
   let best = attempt(one, env, readFile, chosen);
   for (const name of best.absent) {

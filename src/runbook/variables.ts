@@ -39,6 +39,7 @@ export interface Resolved {
   contact: string;
   statusPage?: string | undefined;
   rollbackPlan?: string | undefined;
+  overdueNotice?: string | undefined;
 }
 export type Resolution = {
   /** what must appear nowhere: the variables' values and the passwords of addresses, longest first */
@@ -160,12 +161,13 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
   const contact = top(runbook.contact);
   const statusPage = top(runbook.statusPage);
   const rollbackPlan = top(runbook.rollbackPlan);
+  const overdueNotice = top(runbook.overdueNotice);
 
   const secrets = [...lookup.secrets].sort((a, b) => b.length - a.length);
   const common = { secrets, named: [...named] };
   if (missing.size > 0 || unusable.length > 0)
     return { ok: false, ...common, missing: [...missing.values()], unusable };
-  return { ok: true, ...common, steps, contact: contact!, statusPage, rollbackPlan };
+  return { ok: true, ...common, steps, contact: contact!, statusPage, rollbackPlan, overdueNotice };
 }
 
 /** Where a service is, and nothing more: no userinfo, no path, no query in which a token could be. A redacted address would hide from people what they have to look at. */

@@ -27,6 +27,7 @@ const EVENTS = {
     contact: text,
     statusPage: text.optional(),
     rollbackPlan: text.optional(),
+    overdueNotice: text.optional(),
     onExpiry: z.enum(['hold', 'open']),
     soakMs: z.number().nonnegative(),
     budgetMs: z.number().nonnegative(),

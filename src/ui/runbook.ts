@@ -43,6 +43,7 @@ export function shownLines(shown: ShownRunbook): string[] {
     `${shown.name} · ${shown.path} · ${shown.environment}${shown.environments.length > 1 ? ` (knows ${shown.environments.join(', ')})` : ''}`,
     `  budget ${lasting(shown.budgetMs)} · soak ${lasting(shown.soakMs)} · on_expiry ${shown.onExpiry} · contact ${shown.contact}`,
     ...(shown.statusPage ? [`  status page ${shown.statusPage}`] : []),
+    ...(shown.overdueNotice ? [`  overdue notice ${shown.overdueNotice}`] : []),
     ...(shown.rollbackPlan ? [`  rollback plan ${shown.rollbackPlan}`] : []),
     ...(shown.surfaces ? [`  surfaces ${shown.surfaces.names.join(', ')}`] : []),
     'start',

@@ -330,6 +330,7 @@ export const ShowShape = z.strictObject({
   contact: z.string(),
   statusPage: z.string().optional(),
   rollbackPlan: z.string().optional(),
+  overdueNotice: z.string().optional(),
   surfaces: z.strictObject({ path: z.string(), names: texts }).optional(),
   start: z.array(ShownStep),
   end: z.array(ShownStep),

@@ -28,6 +28,7 @@ export async function extend(
     const state = await liveWindow(host, environment, prepared);
     if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
       throw noWindow(environment, 'extend');
+    refuseHalfOpen(environment, state);
     const was = state.window.until;
     const until =
       options.until ?? new Date(Math.max(Date.parse(was), await host.journal.now()) + options.byMs!).toISOString();
@@ -63,6 +64,18 @@ export async function extend(
       state,
     };
   });
+}
+
+/** Half-way through its end, a window has no end to move: converging to `soaking` would go on opening the walls. */
+function refuseHalfOpen(environment: string, state: WindowState): void {
+  if (state.phase !== 'soaking' || state.reached) return;
+  throw new MaintError(
+    'E_NO_WINDOW',
+    `the end of ${environment}’s window ${state.id} has begun and is not through: there is no end to move. Nothing changed.`,
+    {
+      next: ['maint end (goes on where it stopped)', 'maint start --window 30m (closes the walls again, until then)'],
+    },
+  );
 }
 
 /** One event; the notices follow: page, chat, flag. */

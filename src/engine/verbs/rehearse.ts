@@ -25,6 +25,7 @@ function rehearsedWindow(prepared: Prepared, since: string, windowMs: number, by
     contact: prepared.contact,
     statusPage: prepared.statusPage,
     rollbackPlan: prepared.rollbackPlan,
+    overdueNotice: prepared.overdueNotice,
     onExpiry: prepared.onExpiry,
     overdue: false,
     by,

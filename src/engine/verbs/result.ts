@@ -15,6 +15,7 @@ export interface Prepared {
   contact: string;
   statusPage?: string | undefined;
   rollbackPlan?: string | undefined;
+  overdueNotice?: string | undefined;
   onExpiry: 'hold' | 'open';
   soakMs: number;
   budgetMs: number;

@@ -291,6 +291,7 @@ function provisionalWindow(prepared: Prepared, options: StartOptions, host: Verb
     contact: prepared.contact,
     statusPage: prepared.statusPage,
     rollbackPlan: prepared.rollbackPlan,
+    overdueNotice: prepared.overdueNotice,
     onExpiry: prepared.onExpiry,
     overdue: false,
     by: host.machine.owner('start').name,

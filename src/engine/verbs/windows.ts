@@ -82,7 +82,8 @@ export function openedEvent(
   prepared: Prepared,
   facts: { until: string; reason: string; by: string; ticket?: string | undefined; startsAt?: string | undefined },
 ): Extract<JournalEvent, { type: 'opened' }> {
-  const { environment, contact, statusPage, rollbackPlan, onExpiry, soakMs, budgetMs, only, skip } = prepared;
+  const { environment, contact, statusPage, rollbackPlan, overdueNotice, onExpiry, soakMs, budgetMs, only, skip } =
+    prepared;
   const { name, path, folder, text, surfacesFile } = prepared;
   return {
     type: 'opened',
@@ -91,6 +92,7 @@ export function openedEvent(
     contact,
     statusPage,
     rollbackPlan,
+    overdueNotice,
     onExpiry,
     soakMs,
     budgetMs,

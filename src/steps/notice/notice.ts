@@ -17,7 +17,7 @@ export function sentence(phase: Phase, window: Window, earlier?: Phase): string 
       return `Planned: read-only on ${span(since, until, 'dated')}. Reading goes on working; changes will be refused.`;
     case 'open': {
       if (overdue) {
-        return `Taking longer than planned: read-only since ${moment(since)}, the end was planned for ${moment(until)}. Reading works; changes are still refused.`;
+        return `Taking longer than planned: read-only since ${moment(since)}, the end was planned for ${moment(until)}. Reading works; changes are still refused.${window.overdueNotice ? ` ${cut(window.overdueNotice)}` : ''}`;
       }
       const moved = instant(until) === instant(plannedUntil) ? '' : ` (first planned until ${moment(plannedUntil)})`;
       return `Read-only since ${moment(since)}, until ${moment(until)}${moved}. Reading works; changes are refused until then.`;

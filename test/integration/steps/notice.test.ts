@@ -144,8 +144,10 @@ describe('notice/statuspage', () => {
     expect(page.incidents()[0]?.incident_updates[0]?.body).toContain(
       'until 2026-11-24 02:45 UTC (first planned until 2026-11-24 02:30 UTC)',
     );
-    expect(await converge('open', { ...extended, overdue: true })).toBe(1);
+    const words = 'The search team decides at 03:00 UTC.';
+    expect(await converge('open', { ...extended, overdue: true, overdueNotice: words })).toBe(1);
     expect(page.incidents()[0]?.incident_updates[0]?.body).toMatch(/^Taking longer than planned/);
+    expect(page.incidents()[0]?.incident_updates[0]?.body).toContain(words);
 
     const over = { ...extended, reopened };
     expect(await converge('soaking', over)).toBe(1);

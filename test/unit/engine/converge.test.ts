@@ -107,8 +107,9 @@ async function run(machine: Laptop, phases: string[]): Promise<Converged[]> {
   const results: Converged[] = [];
   for (const phase of phases) {
     const acting = (await machine.boot())!;
+    const same = acting.state.phase;
     if (phase === 'extend') await acting.record([{ type: 'extended', until: '2026-12-01T04:00:00.000Z', by: 'ana' }]);
-    results.push(await converge(acting, phase === 'extend' ? 'open' : (phase as 'open'), { verb: phase }));
+    results.push(await converge(acting, phase === 'extend' ? same : (phase as 'open'), { verb: phase }));
   }
   return results;
 }
@@ -139,6 +140,18 @@ describe('a whole window', () => {
     expect(machine.world.writes - writes).toBe(3);
     expect(JSON.stringify(machine.world.crons)).toBe(crons);
     expect(machine.world.holders['w-1']!.until).toBe('2026-12-01T04:00:00.000Z');
+  });
+
+  test('extend during the soak moves the silence, which outlives the soak, and nothing else', async () => {
+    const machine = laptop();
+    await run(machine, ['open', 'soaking']);
+    const was = { ...machine.world.silences.find((silence) => !silence.expired) };
+    const crons = JSON.stringify(machine.world.crons);
+    await run(machine, ['extend']);
+    const now = machine.world.silences.find((silence) => !silence.expired);
+    expect(Date.parse(now!.endsAt)).toBeGreaterThan(Date.parse(was.endsAt!));
+    expect(JSON.stringify(machine.world.crons)).toBe(crons);
+    expect(machine.world.holders['w-1']).toBeUndefined();
   });
 
   test('a newcomer is stopped by the next converge of the phase, and restored', async () => {
