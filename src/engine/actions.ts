@@ -28,7 +28,7 @@ export function actionEdges(state: WindowState, step: Step, phase: Phase): Edge[
 }
 
 /** It began and did not get done: what failed while the walls opened is not over because the phase is. */
-function isOwed(state: WindowState, step: Step, edge: Edge): boolean {
+export function isOwed(state: WindowState, step: Step, edge: Edge): boolean {
   const action = state.actions.get(actionKey(step.id, edge));
   return action !== undefined && action.state !== 'done';
 }

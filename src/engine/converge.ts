@@ -297,7 +297,9 @@ async function takeResource(
     [...ofStep(state, step.id)].map(([id, own]) => [id, { before: own.before, after: own.after }]),
   );
   // A notice that is down must not hold up a window: at start it is tried for 10 s, and by the next start again.
-  const patience = !closing && failurePolicy(step) === 'continue' ? CONTINUE_MS : Number.POSITIVE_INFINITY;
+  // Nor the way to the soak: once the window is closed it is tried for its whole deadline.
+  const again = !closing || (phase === 'soaking' && roleOf(step) === 'notice');
+  const patience = again && failurePolicy(step) === 'continue' ? CONTINUE_MS : Number.POSITIVE_INFINITY;
   let deadline = began + Math.min(step.deadlineMs, patience);
   const answered = new Set<string>();
   const firstSeen = new Map<string, number>();

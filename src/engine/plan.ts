@@ -1,5 +1,6 @@
 // What converge would do, with nothing written. Observing is real, deciding is the same function, writing is done to a
 // copy in memory: so the plan of an end, of a start and a whole rehearsal are one mechanism.
+import { isOwed } from './actions.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Clients } from './io.ts';
@@ -171,7 +172,8 @@ export async function plan(
           closed: ['closed'],
           aborted: ['reopen', 'closed'],
         }[phase] as string[];
-        if (step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
+        const owed = phase === 'closed' && state !== undefined && isOwed(state, step, 'reopen');
+        if (owed || step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
       } else if (step.plugin.kind === 'check') {
         if (!step.plugin.on.includes('open')) {
           entry.verdict = 'later';

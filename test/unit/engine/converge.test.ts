@@ -7,6 +7,7 @@ import { type Converged, converge } from '../../../src/engine/converge.ts';
 import type { JournalEvent } from '../../../src/engine/events.ts';
 import type { Clients } from '../../../src/engine/io.ts';
 import type { Lease } from '../../../src/engine/journal.ts';
+import { plan } from '../../../src/engine/plan.ts';
 import { rehearse } from '../../../src/engine/rehearse.ts';
 import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
 import { OuterError } from '../../../src/errors/catalogue.ts';
@@ -152,6 +153,22 @@ describe('a whole window', () => {
     expect(Date.parse(now!.endsAt)).toBeGreaterThan(Date.parse(was.endsAt!));
     expect(JSON.stringify(machine.world.crons)).toBe(crons);
     expect(machine.world.holders['w-1']).toBeUndefined();
+  });
+
+  test('a dry run of the end lists the purge that failed while the walls opened, and nothing once it is done', async () => {
+    const machine = laptop();
+    await run(machine, ['open', 'soaking']);
+    const acting = (await machine.boot())!;
+    await acting.record([{ type: 'action', step: 'purge', edge: 'reopen', state: 'failed', summary: ['refused'] }]);
+    const planned = async () => {
+      const state = await machine.state();
+      const looking = { ...acting, steps: machine.steps, clients: noClients };
+      const { steps } = await plan(looking, state.window, state, ['closed'], { rights: false });
+      return steps.find((step) => step.id === 'purge')?.verdict;
+    };
+    expect(await planned()).toBe('runs');
+    await acting.record([{ type: 'action', step: 'purge', edge: 'reopen', state: 'done', summary: [] }]);
+    expect(await planned()).not.toBe('runs');
   });
 
   test('a newcomer is stopped by the next converge of the phase, and restored', async () => {
