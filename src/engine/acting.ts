@@ -97,8 +97,8 @@ export function describe(step: Step, error: unknown): StepFailure {
 export function hooksOf(acting: Acting, step: Step) {
   return {
     before: (what: string) => {
-      acting.awake?.();
       point(step.id, `write ${what}`, 'before');
+      acting.awake?.();
     },
     after: (what: string) => point(step.id, `write ${what}`, 'after'),
     spawned: (process: { pid: number; startTime: string }) =>

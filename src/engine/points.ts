@@ -4,14 +4,18 @@ import { appendFileSync } from 'node:fs';
 
 const counts = new Map<string, number>();
 
-/** `MAINT_TEST_KILL_AT=flag/write http POST/1/before` dies there by SIGKILL; `MAINT_TEST_POINTS=file` lists the names passed. */
+/**
+ * `MAINT_TEST_KILL_AT=flag/write http POST/1/before` dies there by SIGKILL, `MAINT_TEST_STOP_AT` stands still there until
+ * SIGCONT (a closed lid), `MAINT_TEST_POINTS=file` lists the names passed.
+ */
 export function point(step: string, kind: string, side: 'before' | 'after'): void {
-  const { MAINT_TEST_KILL_AT: killAt, MAINT_TEST_POINTS: list } = process.env;
-  if (killAt === undefined && list === undefined) return;
+  const { MAINT_TEST_KILL_AT: killAt, MAINT_TEST_STOP_AT: stopAt, MAINT_TEST_POINTS: list } = process.env;
+  if (killAt === undefined && stopAt === undefined && list === undefined) return;
   const key = `${step}/${kind}/${side}`;
   const n = (counts.get(key) ?? 0) + 1;
   counts.set(key, n);
   const name = `${step}/${kind}/${n}/${side}`;
   if (list !== undefined) appendFileSync(list, `${name}\n`);
   if (killAt === name) process.kill(process.pid, 'SIGKILL');
+  if (stopAt === name) process.kill(process.pid, 'SIGSTOP');
 }

@@ -259,6 +259,7 @@ export async function withLease<T>(
 ): Promise<T> {
   const { lease, quietAt } = await takeLease(host, environment, verb, options);
   const run = new Run(host, lease);
+  point('lease', 'take', 'after');
   try {
     if (quietAt > run.now()) {
       host.emit({

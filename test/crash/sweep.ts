@@ -1,37 +1,122 @@
-// npm run sweep: every point of every command, with every verb. `-- --point 'start flag/write/1/before' --verb end` replays one.
+// npm run sweep: a window killed at every point, and every way on.
+//   -- --store sqlite,postgres --world full --ways resume,end,abort,takeover,asleep --double 2     all of it
+//   -- --cases 60 --turn 3         a part of it
+//   -- --point 'start flag/write/1/before' --ways takeover --verb end --second 'flag/write/1/after' --then abort     one
 import { parseArgs } from 'node:util';
-import { type CommandName, crash, findPoints, sweep, VERBS, type Verb } from './crash.ts';
-import { files, notices } from './worlds.ts';
+import '../support/outside-jest.ts';
+import type { Case, CommandName, Stage, Verb, Way } from './crash.ts';
+import type { StoreName } from './stores.ts';
+import { WORLDS, type WorldMaker, type WorldName } from './worlds.ts';
+
+const { allCases, byTurns, findPoints, openStage, secondsOf, sweep, tryCase, VERBS, WAYS } = await import('./crash.ts');
+const { missingStore } = await import('./stores.ts');
 
 const { values } = parseArgs({
   options: {
+    store: { type: 'string', default: 'sqlite,postgres' },
+    world: { type: 'string', default: 'full' },
+    ways: { type: 'string', default: WAYS.join() },
+    /** second crashes for each first one; 'all' */
+    double: { type: 'string', default: '0' },
+    width: { type: 'string', default: '3' },
+    /** so many times the width for what mostly waits */
+    patience: { type: 'string', default: '4' },
+    cases: { type: 'string' },
+    turn: { type: 'string', default: '0' },
     point: { type: 'string' },
     verb: { type: 'string' },
-    world: { type: 'string', default: 'notices' },
-    width: { type: 'string', default: '6' },
+    second: { type: 'string' },
+    // biome-ignore lint/suspicious/noThenProperty: the name of an option
+    then: { type: 'string' },
   },
 });
-const make = { files, notices }[values.world as 'files' | 'notices'];
-const verbs = values.verb ? [values.verb as Verb] : VERBS;
-if (values.point) {
-  const [command, ...name] = values.point.split(' ');
-  for (const verb of verbs)
-    console.log(
-      (await crash(make, { command: command as CommandName, name: name.join(' ') }, verb)) ??
-        `${values.point}, then ${verb}: as it was`,
-    );
-} else {
-  const began = performance.now();
-  const points = await findPoints(make);
-  const work = points.flatMap((point) => verbs.map((verb) => ({ point, verb })));
-  let done = 0;
-  const wrong = await sweep(make, work, Number(values.width), (result) => {
-    done++;
-    if (result) console.log(`\n${result}`);
-    else if (done % 50 === 0) console.log(`${done} of ${work.length}`);
-  });
-  console.log(
-    `${points.length} points, ${work.length} crashes, ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
+const stores = values.store.split(',') as StoreName[];
+const ways = values.ways.split(',') as Way[];
+const unknown = [
+  ...stores.filter((name) => name !== 'sqlite' && name !== 'postgres'),
+  ...ways.filter((name) => !WAYS.includes(name)),
+  ...[values.world].filter((name) => !Object.hasOwn(WORLDS, name)),
+];
+if (unknown.length > 0) throw new Error(`not known: ${unknown.join(', ')}`);
+const double = values.double === 'all' ? Number.POSITIVE_INFINITY : Number(values.double);
+const turn = Number(values.turn);
+const width = values.point === undefined ? Number(values.width) : 1;
+let bad = 0;
+for (const store of stores) await on(store);
+process.exitCode = bad > 0 ? 1 : 0;
+
+async function on(store: StoreName): Promise<void> {
+  const why = missingStore(store);
+  if (why) {
+    console.log(`left out: ${store}: ${why}`);
+    return;
+  }
+  const missing = new Set<string>();
+  const stages: Stage[] = await Promise.all(
+    Array.from({ length: width }, () =>
+      openStage(store, async () => {
+        const made: WorldMaker = await WORLDS[values.world as WorldName]();
+        for (const one of made.missing) missing.add(one);
+        return made;
+      }),
+    ),
   );
-  process.exitCode = wrong.length > 0 ? 1 : 0;
+  for (const one of missing) console.log(`left out: ${one}`);
+  try {
+    if (values.point === undefined) await all(store, stages);
+    else await replay(stages[0]!);
+  } finally {
+    for (const stage of stages) await stage.stop();
+  }
+}
+
+async function all(store: StoreName, stages: Stage[]): Promise<void> {
+  const began = performance.now();
+  const points = await findPoints(stages[0]!);
+  const every = allCases(points, ways);
+  const work = values.cases === undefined ? every : byTurns(every, Number(values.cases), turn);
+  let done = 0;
+  const { crashes, doubles, missed, wrong } = await sweep(stages, work, {
+    ...{ double, turn, patience: Number(values.patience) },
+    told(result) {
+      done++;
+      if (result) console.log(`\n${result}`);
+      else if (done % 50 === 0) console.log(`${done} of ${work.length * (1 + (Number.isFinite(double) ? double : 0))}`);
+    },
+  });
+  bad += wrong.length;
+  if (crashes === 0) bad++;
+  console.log(
+    `${store}, ${values.world}: ${points.length} points, ${crashes} crashes (${ways.join(', ')}), ${doubles} double crashes (${missed} did not come by), ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
+  );
+}
+
+async function replay(stage: Stage): Promise<void> {
+  const [command, ...name] = values.point!.split(' ');
+  const point = { command: command as CommandName, name: name.join(' ') };
+  const cases: Case[] = allCases([point], ways).map((one) => ({
+    ...one,
+    ...(values.verb ? { verb: values.verb as Verb } : {}),
+  }));
+  for (const one of cases) {
+    const second = values.second;
+    const chosen =
+      second === undefined
+        ? [one]
+        : secondsOf(one, [second], 1, values.then === undefined ? turn : VERBS.indexOf(values.then as Verb));
+    for (const each of chosen) {
+      const { wrong, missed, points } = await tryCase(stage, each);
+      if (wrong) bad++;
+      console.log(
+        wrong ??
+          `${values.point}, ${each.way} ${each.verb}: as it was${missed ? ', and the second did not come by' : ''}`,
+      );
+      if (!second && !wrong && double > 0)
+        for (const again of secondsOf(each, points, double, turn)) {
+          const then = await tryCase(stage, again);
+          if (then.wrong) bad++;
+          console.log(then.wrong ?? `  killed at ${again.second?.name}, then ${again.second?.verb}: as it was`);
+        }
+    }
+  }
 }

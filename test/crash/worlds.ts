@@ -11,17 +11,24 @@ export interface CrashWorld {
   runbook: string;
   env: Record<string, string>;
   /** everything that must come out as it went in, as text */
-  essence(): string;
+  essence(): string | Promise<string>;
   /** what must not be there: a second incident, an open one, a violated description */
-  faults(): string[];
+  faults(): string[] | Promise<string[]>;
+  /** what must be in no state */
+  secrets: string[];
   stop(): Promise<void>;
+}
+/** One that can be looked at without waiting. */
+export interface LocalWorld extends CrashWorld {
+  essence(): string;
+  faults(): string[];
 }
 
 export const CRONTAB =
   '# jobs of the search service\nMAILTO=ops\n*/5 * * * * TOKEN=hunter2-secret /opt/reindex.sh --all\n0 3 * * * /opt/report.sh\n0 3 * * * /opt/report.sh\n\n* * * * * /opt/heartbeat.sh\n# 1 1 * * * /opt/old.sh\n';
 
 /** Slice 1: a flag, a crontab, a database, all files of this machine. */
-export async function files(): Promise<CrashWorld> {
+export async function files(): Promise<LocalWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'maint-crash-'));
   database(folder);
   writeFileSync(join(folder, 'app.cron'), CRONTAB);
@@ -42,6 +49,7 @@ steps:
     folder,
     runbook,
     env: {},
+    secrets: ['hunter2-secret'],
     essence: () => filesEssence(folder),
     faults: () => [],
     stop: async () => rmSync(folder, { recursive: true, force: true }),
@@ -49,7 +57,7 @@ steps:
 }
 
 /** With a status page and a chat: creates that must not be repeated, words that must not be said twice. */
-export async function notices(): Promise<CrashWorld> {
+export async function notices(): Promise<LocalWorld> {
   const world = await files();
   const page = await startStatuspage({
     token: 'page-token-1',
@@ -79,6 +87,7 @@ steps:
   return {
     ...world,
     env: { PAGE_TOKEN: 'page-token-1', CHAT_TOKEN: 'xoxb-chat-token-1' },
+    secrets: [...world.secrets, 'page-token-1', 'xoxb-chat-token-1'],
     essence: () =>
       `${world.essence()}\n${JSON.stringify(page.components().map(({ name, status }) => ({ name, status })))}`,
     faults() {
@@ -101,6 +110,47 @@ steps:
       await world.stop();
     },
   };
+}
+
+/**
+ * The full checklist of the fault sweep, with nothing that goes wrong: the flag in Redis, a page, a chat, a silence in
+ * Alertmanager, a crontab, a purge and canaries that a guard refuses.
+ */
+export async function full(): Promise<WorldMaker> {
+  const { makeWorld, SECRETS, servers } = await import('../faults/world.ts');
+  const all = await servers();
+  return {
+    missing: all.missing,
+    async make() {
+      const world = await makeWorld(all);
+      const { folder, runbook, env, stop } = world;
+      return {
+        ...{ folder, runbook, env, stop },
+        secrets: Object.values(SECRETS),
+        essence: () => world.essence(),
+        faults: async () => [...(await world.doubles()), ...(await world.leftovers())],
+      };
+    },
+    stop: all.stop,
+  };
+}
+
+export interface WorldMaker {
+  /** what is not installed here, and that it is left out */
+  missing: string[];
+  make(): Promise<CrashWorld>;
+  stop(): Promise<void>;
+}
+
+export const WORLDS = {
+  files: () => plain(files),
+  notices: () => plain(notices),
+  full,
+} as const satisfies Record<string, () => Promise<WorldMaker>>;
+export type WorldName = keyof typeof WORLDS;
+
+async function plain(make: () => Promise<CrashWorld>): Promise<WorldMaker> {
+  return { missing: [], make, stop: async () => undefined };
 }
 
 function database(folder: string): void {

@@ -3,17 +3,17 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
-import { type CrashWorld, files } from '../crash/worlds.ts';
+import { files, type LocalWorld } from '../crash/worlds.ts';
 import { begin, maint } from '../support/cli.ts';
 import * as shapes from '../support/json-shapes.ts';
 import { owner } from '../support/store-fixture.ts';
 import { until } from '../support/until.ts';
 
-const worlds: CrashWorld[] = [];
+const worlds: LocalWorld[] = [];
 afterEach(async () => {
   for (const world of worlds.splice(0)) await world.stop();
 });
-async function world(): Promise<CrashWorld & { cwd: string }> {
+async function world(): Promise<LocalWorld & { cwd: string }> {
   const made = await files();
   worlds.push(made);
   return { ...made, cwd: made.folder };
@@ -46,6 +46,8 @@ test('every environment that has a window, the gravest exit code; the list of th
     ['crash', 'open'],
     ['second', 'open'],
   ]);
+  const inTime = await maint(['status', '--all', '--fail-on', 'overdue', '--json'], of);
+  expect([inTime.code, shapes.StatusAllShape.parse(JSON.parse(inTime.stdout)).exit]).toEqual([0, 0]);
   const only = await maint(['status', '--all', '--env', 'second', '--json'], of);
   expect(JSON.parse(only.stdout).windows).toHaveLength(1);
 
@@ -60,6 +62,12 @@ test('every environment that has a window, the gravest exit code; the list of th
   expect(lines.stdout).toMatch(
     /^w-\S+ {2}second .* closed .* read-only .*\n… and 1 older one .*\nNext: maint report w-/,
   );
+  const matching = async (...flags: string[]) =>
+    JSON.parse((await maint(['history', '--json', ...flags], of)).stdout).windows.map((one: any) => one.environment);
+  expect(await matching('--matching', past.windows[1]!.window.toUpperCase())).toEqual(['crash']);
+  expect(await matching('--matching', 'MAINTENANCE')).toEqual(['second', 'crash']);
+  expect(await matching('--matching', 'nobody')).toEqual([]);
+  expect(await matching('--trouble')).toEqual([]);
   expect((await maint(['history', '--env', 'crash'], of)).stdout).not.toContain('second');
   expect((await maint(['history', '--since', '2999-01-01'], of)).stdout).toMatch(/^No window in/);
   expect((await maint(['history', '--since', '2026-02-30'], of)).code).toBe(64);

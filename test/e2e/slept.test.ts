@@ -3,14 +3,14 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
-import { type CrashWorld, files } from '../crash/worlds.ts';
+import { files, type LocalWorld } from '../crash/worlds.ts';
 import { begin, maint, type Running } from '../support/cli.ts';
 import { until } from '../support/until.ts';
 
 const START = ['start', '-r', 'runbook.yaml', '--window', '30m', '--yes'];
 /** More than this between two ticks, and it slept. */
 const SLEEP_MS = 3_500;
-let of: CrashWorld & { cwd: string };
+let of: LocalWorld & { cwd: string };
 afterEach(() => of.stop());
 
 /** A start that is in the middle of its second step, with a crontab still to come. */

@@ -4,10 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
-import { CRONTAB, type CrashWorld, files } from '../crash/worlds.ts';
+import { CRONTAB, files, type LocalWorld } from '../crash/worlds.ts';
 import { maint } from '../support/cli.ts';
 
-let world: CrashWorld | undefined;
+let world: LocalWorld | undefined;
 let server: Server | undefined;
 afterEach(async () => {
   server?.closeAllConnections();

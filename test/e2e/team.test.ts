@@ -3,15 +3,15 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, expect, test } from '@jest/globals';
-import { type CrashWorld, files, notices } from '../crash/worlds.ts';
+import { files, type LocalWorld, notices } from '../crash/worlds.ts';
 import { begin, maint } from '../support/cli.ts';
 import { until } from '../support/until.ts';
 
-const worlds: CrashWorld[] = [];
+const worlds: LocalWorld[] = [];
 afterEach(async () => {
   for (const world of worlds.splice(0)) await world.stop();
 });
-async function world(make = notices): Promise<CrashWorld & { cwd: string }> {
+async function world(make = notices): Promise<LocalWorld & { cwd: string }> {
   const made = await make();
   worlds.push(made);
   return { ...made, cwd: made.folder };

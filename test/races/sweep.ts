@@ -1,15 +1,8 @@
 // npm run sweep:races: two hundred rounds of each race, on SQLite and on Postgres where it is installed.
-import { registerHooks } from 'node:module';
 import { parseArgs } from 'node:util';
+import '../support/outside-jest.ts';
 import { RACES, type Race, Track } from './races.ts';
 
-// servers.ts also says what is skipped, which only a test runner can do
-registerHooks({
-  resolve: (specifier, context, next) =>
-    specifier === '@jest/globals'
-      ? { url: 'data:text/javascript,export const describe = undefined, test = undefined', shortCircuit: true }
-      : next(specifier, context),
-});
 const { missing, startPostgres } = await import('../support/servers.ts');
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' }, race: { type: 'string' } } });
