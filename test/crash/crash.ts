@@ -22,14 +22,14 @@ export type Verb = (typeof VERBS)[number];
 /** Nearly all of their time is waiting. */
 const PATIENT: ReadonlySet<Way> = new Set<Way>(['takeover', 'asleep']);
 
+export type CommandName = 'start' | 'extend' | 'end' | 'abort';
 /** The window that is swept. */
-const COMMANDS = {
+const COMMANDS: Readonly<Record<CommandName, (world: CrashWorld) => string[]>> = {
   start: (world: CrashWorld) => ['start', '--runbook', world.runbook, '--window', '30m', '--yes'],
   extend: () => ['extend', '--by', '15m'],
   end: () => ['end', '--soak', '1s'],
   abort: () => ['abort'],
-} as const satisfies Record<string, (world: CrashWorld) => string[]>;
-export type CommandName = keyof typeof COMMANDS;
+};
 /** What has to have happened before. */
 const BEFORE: Record<CommandName, CommandName[]> = { start: [], extend: ['start'], end: ['start'], abort: ['start'] };
 
@@ -119,7 +119,7 @@ export async function findPoints(stage: Stage): Promise<Point[]> {
     const list = join(world.folder, 'points');
     try {
       for (const before of BEFORE[command]) await expectDone(laptop, world, before);
-      const ran = await laptop.maint(wordsOf(command, world), { MAINT_TEST_POINTS: list });
+      const ran = await laptop.maint(COMMANDS[command](world), { MAINT_TEST_POINTS: list });
       if (ran.code !== 0) throw new Error(`${command} ended ${ran.code}:\n${ran.output}`);
       for (const name of namesIn(list)) points.push({ command, name });
     } finally {
@@ -135,12 +135,8 @@ function namesIn(list: string): string[] {
 }
 
 async function expectDone(laptop: Laptop, world: CrashWorld, command: CommandName): Promise<void> {
-  const ran = await laptop.maint(wordsOf(command, world));
+  const ran = await laptop.maint(COMMANDS[command](world));
   if (ran.code !== 0) throw new Error(`${command} ended ${ran.code}:\n${ran.output}`);
-}
-
-function wordsOf(command: CommandName, world: CrashWorld): string[] {
-  return COMMANDS[command](world);
 }
 
 export async function tryCase(stage: Stage, one: Case): Promise<Tried> {
@@ -159,11 +155,11 @@ export async function tryCase(stage: Stage, one: Case): Promise<Tried> {
     for (const command of BEFORE[point.command]) await expectDone(here, world, command);
     const taking = PATIENT.has(way) ? ['--takeover', '--yes'] : [];
     if (way === 'asleep') {
-      sleeper = here.begin(wordsOf(point.command, world), { MAINT_TEST_STOP_AT: point.name });
+      sleeper = here.begin(COMMANDS[point.command](world), { MAINT_TEST_STOP_AT: point.name });
       if (!(await stopped(sleeper))) return tell(`did not stand still: ${(await sleeper.ended).output}`);
       log.push(`$ ${point.command} (stands still at ${point.name})`);
     } else {
-      const killed = await here.maint(wordsOf(point.command, world), { MAINT_TEST_KILL_AT: point.name });
+      const killed = await here.maint(COMMANDS[point.command](world), { MAINT_TEST_KILL_AT: point.name });
       log.push(`$ ${point.command} (killed at ${point.name})`, killed.output);
       if (killed.signal !== 'SIGKILL') return tell(`was not killed: code ${killed.code}`);
     }
@@ -196,7 +192,7 @@ export async function tryCase(stage: Stage, one: Case): Promise<Tried> {
   /** What the second process does, and the third. Returns what is wrong. */
   async function goOn(taking: readonly string[]): Promise<string | undefined> {
     const next: CommandName = verb === 'resume' ? point.command : verb;
-    const ran = await there.maint([...wordsOf(next, world), ...taking], {
+    const ran = await there.maint([...COMMANDS[next](world), ...taking], {
       MAINT_TEST_POINTS: list,
       ...(second ? { MAINT_TEST_KILL_AT: second.name } : {}),
     });
@@ -206,7 +202,7 @@ export async function tryCase(stage: Stage, one: Case): Promise<Tried> {
     let last = next;
     if (second && !missed) {
       last = second.verb === 'resume' ? next : second.verb;
-      const third = await there.maint(wordsOf(last, world));
+      const third = await there.maint(COMMANDS[last](world));
       log.push(`$ ${last}`, third.output);
       if (!mayEnd(last, third)) return `then ${last} ended ${third.code ?? third.signal}`;
     }
