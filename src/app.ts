@@ -401,8 +401,12 @@ export class App {
     environment?: string | undefined;
     since?: string | undefined;
     limit: number;
+    /** in who, why, ticket or id */
+    matching?: string | undefined;
+    /** only those with something to look at */
+    trouble?: boolean | undefined;
   }): Promise<Past> {
-    const { pastOf } = await import('./report/history.ts');
+    const { fits, pastOf } = await import('./report/history.ts');
     const journal = await this.journal();
     const { environment, since = '' } = filter;
     const rows = (await journal.windows(environment === undefined ? {} : { environment })).filter(
@@ -410,13 +414,22 @@ export class App {
     );
     const now = await journal.now();
     const windows: PastWindow[] = [];
-    for (const row of rows.slice(0, filter.limit)) {
+    let more = 0;
+    const every = filter.matching === undefined && filter.trouble !== true;
+    for (const [n, row] of rows.entries()) {
+      // how many more there are is known without reading them, unless they must be looked into
+      if (every && n >= filter.limit) {
+        more = rows.length - filter.limit;
+        break;
+      }
       const lease = row.live ? await this.acting(row.environment) : undefined;
       const alive = lease !== undefined && lease.expiresAt > now;
       const past = pastOf(row.id, await journal.read(row.id), { alive, now });
-      if (past) windows.push(past);
+      if (!past || !fits(past, filter)) continue;
+      if (windows.length < filter.limit) windows.push(past);
+      else more++;
     }
-    return { windows, more: Math.max(0, rows.length - filter.limit), address: journal.address };
+    return { windows, more, address: journal.address };
   }
 
   /** The window that is named, else the newest one. E_NO_WINDOW with those that are known. */
@@ -487,7 +500,10 @@ function user(): string {
 }
 
 async function preparedFrom(runbook: Runbook, resolved: Resolved): Promise<Prepared> {
-  const { sameResource } = await import('./runbook/rules.ts');
+  const [{ sameResource }, { outlivesTokens }] = await Promise.all([
+    import('./runbook/rules.ts'),
+    import('./runbook/warnings.ts'),
+  ]);
   return {
     environment: runbook.environment,
     name: runbook.name,
@@ -502,6 +518,7 @@ async function preparedFrom(runbook: Runbook, resolved: Resolved): Promise<Prepa
     budgetMs: runbook.budgetMs,
     steps: resolved.steps,
     surfaces: runbook.surfaces,
+    outlives: (windowMs) => outlivesTokens(runbook, windowMs),
     text: runbook.text,
     surfacesFile:
       runbook.surfacesText === undefined ? undefined : { path: runbook.surfacesPath ?? '', text: runbook.surfacesText },

@@ -55,3 +55,14 @@ export function pastOf(
     handedTo: state.handed?.to ?? null,
   };
 }
+
+/** Capitals do not matter. */
+export function fits(
+  past: PastWindow,
+  filter: { matching?: string | undefined; trouble?: boolean | undefined },
+): boolean {
+  if (filter.trouble === true && past.look === 0) return false;
+  const sought = filter.matching?.toLowerCase();
+  if (sought === undefined) return true;
+  return [past.window, past.by, past.reason, past.ticket ?? ''].some((text) => text.toLowerCase().includes(sought));
+}

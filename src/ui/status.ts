@@ -13,6 +13,8 @@ import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
   exit: ExitCode;
+  /** nobody needs to watch it any longer */
+  over: boolean;
   lines: string[];
   json: Record<string, unknown>;
 }
@@ -20,6 +22,8 @@ export interface StatusOptions {
   environment?: string | undefined;
   follow: boolean;
   all: boolean;
+  /** `overdue`: a window within its time is no reason for a monitor to call somebody */
+  failOn: 'open' | 'overdue';
 }
 
 const TICK_MS = 1_000;
@@ -40,7 +44,7 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
     if (news.length > 0 || monotonicNow() - looked >= LOOK_MS) {
       looked = monotonicNow();
       const view = await eye.look();
-      const over = view.exit === EXIT.DONE;
+      const { over } = view;
       if (over && shown !== '') {
         // The window is over before its run has said its last word.
         const giveUp = monotonicNow() + LOOK_MS;
@@ -122,6 +126,7 @@ class Eye {
     const exit = GRAVEST.find((code) => views.some((view) => view.exit === code)) ?? EXIT.DONE;
     return {
       exit,
+      over: views.every((view) => view.over),
       lines: views.length > 0 ? views.flatMap(({ lines }) => lines) : none(environment, []).lines,
       json: { ok: exit === EXIT.DONE, exit, windows: views.map(({ json }) => json) },
     };
@@ -170,22 +175,26 @@ class Eye {
       );
       status = await statusOf({ journal: await this.app.journal() }, live, lease, []);
     }
-    return viewOf(status, notes);
+    return viewOf(status, notes, this.options.failOn);
   }
 }
 
-function viewOf(status: Status, notes: readonly string[]): StatusView {
+function viewOf(status: Status, notes: readonly string[], failOn: 'open' | 'overdue'): StatusView {
   const { state, ...rest } = status;
+  const inTime = failOn === 'overdue' && status.exit === EXIT.OPEN && status.overdueMs === 0;
+  const exit = inTime ? EXIT.DONE : status.exit;
   return {
-    exit: status.exit,
+    exit,
+    over: status.exit === EXIT.DONE,
     lines: [
       ...status.lines.slice(0, 1),
       ...[...status.lines.slice(1), ...notes].map((line) => `  ${line}`),
       nextLine(status.next.map(nextText)),
     ],
     json: {
-      ok: status.exit === EXIT.DONE,
+      ok: exit === EXIT.DONE,
       ...rest,
+      exit,
       notes,
       phase: state.phase,
       reached: state.reached,
@@ -201,6 +210,7 @@ function viewOf(status: Status, notes: readonly string[]): StatusView {
 function none(environment: string | undefined, elsewhere: readonly string[]): StatusView {
   return {
     exit: EXIT.DONE,
+    over: true,
     lines: [
       environment ? `${environment} has no open window.` : 'No window is open.',
       ...elsewhere.map((line) => `  ${line}`),

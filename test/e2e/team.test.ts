@@ -65,7 +65,7 @@ test('past its end: whoever looks marks it once, and the notices say so', async 
   state.close();
   const first = await maint(['status'], of);
   expect([first.code, first.stdout]).toEqual([69, expect.stringContaining('OVERDUE')]);
-  await maint(['status'], of);
+  expect((await maint(['status', '--fail-on', 'overdue'], of)).code).toBe(69);
   const timeline = (await maint(['report'], of)).stdout;
   expect(timeline.match(/^\| \d\d:.*overdue.*$/gim)).toHaveLength(1);
   expect((await maint(['end', '--soak', '1s'], of)).code).toBe(0);
