@@ -130,6 +130,15 @@ export async function findPoints(stage: Stage): Promise<Point[]> {
   return points;
 }
 
+/**
+ * Of a command's points those between which something was written: what is before an append or a write has the same
+ * world and journal as what is after the one before it. One that stands still may also stand before a write, for the
+ * check of the clocks lies between.
+ */
+export function distinct(names: readonly string[], way: Way): string[] {
+  return names.filter((name) => name.endsWith('/after') || (way === 'asleep' && /\/write .*\/before$/.test(name)));
+}
+
 function namesIn(list: string): string[] {
   return existsSync(list) ? readFileSync(list, 'utf8').split('\n').filter(Boolean) : [];
 }
@@ -173,8 +182,7 @@ export async function tryCase(stage: Stage, one: Case): Promise<Tried> {
       if (woken.code !== 75 && woken.code !== 0) return tell(`woken, it ended ${woken.code ?? woken.signal}`);
       if ((await state.dump()).join('\n') !== recorded) return tell('woken, it recorded something');
     }
-    const last = await here.maint(['status', '--json']);
-    if (last.code !== 0) return tell(`status says ${last.code}: ${last.output}`);
+    if (await state.live()) return tell('the window is not closed');
     const after = await world.essence();
     if (after !== before) return tell(`the world is not as it was:\n${before}\n=== now ===\n${after}`);
     const faults = await world.faults();
@@ -249,9 +257,10 @@ async function stopped({ child, ended }: ReturnType<Laptop['begin']>): Promise<b
 }
 
 /** Every point with every way; a takeover does by turns what the others do. */
-export function allCases(points: readonly Point[], ways: readonly Way[]): Case[] {
+export function allCases(points: readonly Point[], ways: readonly Way[], which: 'all' | 'distinct' = 'all'): Case[] {
   return points.flatMap((point, at) =>
     ways.flatMap((way): Case[] => {
+      if (which === 'distinct' && distinct([point.name], way).length === 0) return [];
       if (!PATIENT.has(way)) return [{ point, way, verb: way as Verb }];
       // One that stands still has its say again once it wakes: it must find nothing that it could still resume.
       if (way === 'asleep') return [{ point, way, verb: at % 2 === 0 ? 'end' : 'abort' }];
@@ -260,9 +269,9 @@ export function allCases(points: readonly Point[], ways: readonly Way[]): Case[]
   );
 }
 
-/** Of the points that the process which went on has passed, `count` of them by turns, each with a verb by turns. */
+/** Of the distinct points that the process which went on has passed, `count` of them by turns, each with a verb by turns. */
 export function secondsOf(one: Case, passed: readonly string[], count: number, turn: number): Case[] {
-  const chosen = count >= passed.length ? passed : byTurns(passed, count, turn);
+  const chosen = byTurns(distinct(passed, one.way), count, turn);
   return chosen.map((name, n) => ({ ...one, second: { name, verb: VERBS[(n + turn) % VERBS.length]! } }));
 }
 

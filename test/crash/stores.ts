@@ -11,6 +11,8 @@ export interface State {
   address: string;
   /** everything that is recorded, one line each */
   dump(): Promise<string[]>;
+  /** whether a window is not over */
+  live(): Promise<boolean>;
   drop(): Promise<void>;
 }
 export interface Store {
@@ -48,6 +50,15 @@ function sqlite(folder: string): State {
         db.close();
       }
     },
+    async live() {
+      if (!existsSync(path)) return false;
+      const db = new DatabaseSync(path);
+      try {
+        return db.prepare('select 1 from windows where live = 1').get() !== undefined;
+      } finally {
+        db.close();
+      }
+    },
     drop: async () => undefined,
   };
 }
@@ -62,11 +73,17 @@ async function postgres(): Promise<Store> {
   return {
     state() {
       const schema = `crash${++schemas}`;
+      const there = async () =>
+        (await pool.query('select 1 from pg_tables where schemaname = $1 and tablename = $2', [schema, 'windows'])).rows
+          .length > 0;
       return {
         address: `${server.url}?schema=${schema}`,
+        async live() {
+          if (!(await there())) return false;
+          return (await pool.query(`select 1 from ${schema}.windows where live = 1`)).rows.length > 0;
+        },
         async dump() {
-          const { rows: there } = await pool.query('select 1 from pg_namespace where nspname = $1', [schema]);
-          if (there.length === 0) return [];
+          if (!(await there())) return [];
           const { rows } = await pool.query(
             `select row_to_json(e)::text as line from ${schema}.events e order by window_id, seq`,
           );

@@ -8,7 +8,9 @@ import type { Case, CommandName, Stage, Verb, Way } from './crash.ts';
 import type { StoreName } from './stores.ts';
 import { WORLDS, type WorldMaker, type WorldName } from './worlds.ts';
 
-const { allCases, byTurns, findPoints, openStage, secondsOf, sweep, tryCase, VERBS, WAYS } = await import('./crash.ts');
+const { allCases, byTurns, distinct, findPoints, openStage, secondsOf, sweep, tryCase, WAYS } = await import(
+  './crash.ts'
+);
 const { missingStore } = await import('./stores.ts');
 
 const { values } = parseArgs({
@@ -16,6 +18,8 @@ const { values } = parseArgs({
     store: { type: 'string', default: 'sqlite,postgres' },
     world: { type: 'string', default: 'full' },
     ways: { type: 'string', default: WAYS.join() },
+    /** all, or only the distinct ones */
+    points: { type: 'string', default: 'all' },
     /** second crashes for each first one; 'all' */
     double: { type: 'string', default: '0' },
     width: { type: 'string', default: '3' },
@@ -73,7 +77,7 @@ async function on(store: StoreName): Promise<void> {
 async function all(store: StoreName, stages: Stage[]): Promise<void> {
   const began = performance.now();
   const points = await findPoints(stages[0]!);
-  const every = allCases(points, ways);
+  const every = allCases(points, ways, values.points === 'distinct' ? 'distinct' : 'all');
   const work = values.cases === undefined ? every : byTurns(every, Number(values.cases), turn);
   let done = 0;
   const { crashes, doubles, missed, wrong } = await sweep(stages, work, {
@@ -87,7 +91,16 @@ async function all(store: StoreName, stages: Stage[]): Promise<void> {
   bad += wrong.length;
   if (crashes === 0) bad++;
   console.log(
-    `${store}, ${values.world}: ${points.length} points, ${crashes} crashes (${ways.join(', ')}), ${doubles} double crashes (${missed} did not come by), ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
+    `${store}, ${values.world}: ${points.length} points${
+      values.points === 'distinct'
+        ? ` (${
+            distinct(
+              points.map(({ name }) => name),
+              'end',
+            ).length
+          } distinct)`
+        : ''
+    }, ${crashes} crashes (${ways.join(', ')}), ${doubles} double crashes (${missed} did not come by), ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
   );
 }
 
@@ -101,9 +114,7 @@ async function replay(stage: Stage): Promise<void> {
   for (const one of cases) {
     const second = values.second;
     const chosen =
-      second === undefined
-        ? [one]
-        : secondsOf(one, [second], 1, values.then === undefined ? turn : VERBS.indexOf(values.then as Verb));
+      second === undefined ? [one] : [{ ...one, second: { name: second, verb: (values.then ?? 'resume') as Verb } }];
     for (const each of chosen) {
       const { wrong, missed, points } = await tryCase(stage, each);
       if (wrong) bad++;
