@@ -1,0 +1,146 @@
+// What an answer says about trying again.
+import type { Problem } from './errors.ts';
+
+export interface Answer {
+  readonly status: number;
+  header(name: string): string | null;
+  /** The body where it is JSON; null where it is not, or too large. Read only for statuses where it decides. */
+  body(): Promise<unknown>;
+  readonly response: unknown;
+}
+
+export interface Advice {
+  /**
+   * `no`: final. `refused`: said to be not done, so any write may be sent again. `unknown`: something in between may
+   * have sent it on (502, 504, or a 503 that does not say when to come back).
+   */
+  readonly retry: 'no' | 'refused' | 'unknown';
+  /** What Retry-After says, in milliseconds; null where it says nothing. */
+  readonly afterMs: number | null;
+  readonly until: string | null;
+  readonly problem: Problem | null;
+}
+
+const FINAL: Advice = Object.freeze({ retry: 'no', afterMs: null, until: null, problem: null });
+const LOOK_INTO = new Set([409, 423, 429, 502, 503, 504]);
+
+export async function advice(answer: Answer, now: number): Promise<Advice> {
+  const { status } = answer;
+  if (!LOOK_INTO.has(status)) return FINAL;
+  const problem = problemOf(await answer.body());
+  const afterMs = retryAfterMs(answer.header('retry-after'), answer.header('date'), now);
+  const until = untilOf(problem, afterMs, now);
+  const told = { afterMs, until, problem };
+  switch (status) {
+    case 409:
+      return { ...told, retry: problem?.code === 'idempotency_in_flight' ? 'refused' : 'no' };
+    case 423:
+      // WebDAV's 423 is a lock that somebody holds, and no promise that it ends.
+      return { ...told, retry: problem?.code === 'read_only' ? 'refused' : 'no' };
+    case 429:
+      return { ...told, retry: 'refused' };
+    case 503:
+      return { ...told, retry: afterMs === null && problem?.code !== 'read_only' ? 'unknown' : 'refused' };
+    default:
+      return { ...told, retry: 'unknown' };
+  }
+}
+
+/**
+ * Retry-After (RFC 9110, 10.2.3) in milliseconds from now; null where there is none or it is neither seconds nor a
+ * date. A date is taken against the answer's own `Date`, so a client whose clock is wrong waits as long as it is asked to.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function retryAfterMs(value: string | null | undefined, date: string | null | undefined, now: number) {
+  const text = value?.trim() ?? '';
+  // Fractions are not in the standard, and sent by some.
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const at = httpDate(text);
+  if (at === null) return null;
+  return Math.max(0, at - (httpDate(date?.trim() ?? '') ?? now));
+}
+
+/** Any of HTTP's three forms; they all begin with the day's name, and `Date.parse` alone would take "7" for a date. */
+function httpDate(text: string): number | null {
+  if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(text)) return null;
+  const at = Date.parse(/GMT|UTC|[+-]\d{4}$/.test(text) ? text : `${text} GMT`);
+  return Number.isNaN(at) ? null : at;
+}
+
+function problemOf(body: unknown): Problem | null {
+  return typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Problem) : null;
+}
+
+function untilOf(problem: Problem | null, afterMs: number | null, now: number): string | null {
+  if (typeof problem?.until === 'string' && problem['overdue'] !== true && !Number.isNaN(Date.parse(problem.until)))
+    return problem.until;
+  if (afterMs === null || afterMs > 8e14) return null;
+  return new Date(now + afterMs).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** At most this much of an answer is read to find its code. */
+const MOST_BYTES = 65_536;
+
+/** The JSON of a body that is not trusted to be small; null where it is not JSON. The response can still be read. */
+export async function smallJson(response: Response): Promise<unknown> {
+  if (!/\bjson\b/i.test(response.headers.get('content-type') ?? '')) return null;
+  const reader = response.clone().body?.getReader();
+  if (!reader) return null;
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += decoder.decode(value, { stream: true });
+      if (text.length > MOST_BYTES) return null;
+    }
+    return parseJson(text + decoder.decode());
+  } catch {
+    return null;
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Nothing had been sent yet when these came, so that any write may be tried again. */
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ConnectionRefused',
+]);
+
+/** What a call without an answer is: `refused` = never sent, `unknown` = perhaps applied, null = wrong in itself. */
+export function adviceOnFailure(error: unknown): 'refused' | 'unknown' | null {
+  if (!(error instanceof Error) || error.name === 'AbortError') return null;
+  const code = codeOf(error) ?? codeOf(error.cause);
+  if (code !== null) {
+    if (NEVER_SENT.has(code)) return 'refused';
+    return /^ERR_(?!NETWORK|HTTP2|STREAM|SOCKET)/.test(code) ? null : 'unknown';
+  }
+  if (error.cause !== undefined) return 'unknown';
+  // Browsers tell no more than a sentence; a call that is wrong in itself is a TypeError too.
+  const network = /fail|network|load|terminated|socket|connect|sending request/i.test(error.message);
+  return network && !/execute|parse|invalid|unsupported/i.test(error.message) ? 'unknown' : null;
+}
+
+function codeOf(error: unknown): string | null {
+  const found = error as { code?: unknown; errors?: unknown[] } | null | undefined;
+  if (typeof found?.code === 'string') return found.code;
+  // Several addresses were tried; one of them may have been reached, then that is what counts.
+  const codes = Array.isArray(found?.errors) ? found.errors.map(codeOf) : [];
+  return codes.find((code) => code === null || !NEVER_SENT.has(code)) ?? codes[0] ?? null;
+}
