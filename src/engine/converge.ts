@@ -590,13 +590,17 @@ async function waitForSpawned(acting: Acting, step: Step, deadline: number): Pro
   const spawned = acting.state.spawned.get(step.id);
   if (!spawned || spawned.token === acting.token) return;
   const running = acting.running(spawned);
-  if (running === undefined)
+  if (running === undefined) {
+    // host/boot/namespace: a person knows the first, and the rest only tells that it is not here
+    const [host = spawned.host] = spawned.host.split('/');
+    const where = host === acting.machine.split('/')[0] ? `${host}, before its reboot or in another container` : host;
     throw new StepProblem(
       'E_ELSEWHERE',
-      `a command of the last run (pid ${spawned.pid} on ${spawned.host}) may still run there`,
+      `a command of the last run (pid ${spawned.pid} on ${where}) may still run there`,
       [],
-      `look on ${spawned.host}, then run this again from there`,
+      `look on ${where}, then run this again from there`,
     );
+  }
   if (!running) return;
   acting.emit({
     type: 'step-doing',
