@@ -37,15 +37,40 @@ export interface Window {
   surfaces: readonly Surface[];
 }
 
-/** One way to write, as `surfaces.yaml` names it. */
+export type SurfaceKind = 'http' | 'graphql' | 'vector' | 'kv' | 'tool' | 'job';
+export type Disposition = 'refuse' | 'buffer' | 'drop' | 'pass';
+/** What makes somebody's session: `runbook check` knows what a window does to them. */
+export type SurfacePurpose = 'login' | 'logout' | 'token_refresh' | 'password_reset';
+/** Where a value of a request is: a parameter of the surface's path, or a header. */
+export type RequestPart = { param: string } | { header: string };
+
+/** One way to write, as `surfaces.yaml` names it. The keys are the file's own: a guard takes the same object. */
 export interface Surface {
   name: string;
-  kind: 'http';
-  match: { methods: readonly string[]; path: string };
-  /** `pass`: it reads, whatever its method looks like (a search by POST) */
-  disposition: 'refuse' | 'pass';
-  /** 503 or 423 */
+  kind: SurfaceKind;
+  match: {
+    methods?: readonly string[];
+    path?: string;
+    /** GraphQL: which operations write */
+    operations?: readonly string[];
+    /** calls that the service wraps; a final * is a prefix */
+    names?: readonly string[];
+  };
+  /** `pass`: it reads, whatever its method looks like (a search by POST), or must work during a window */
+  disposition: Disposition;
+  /** 503 or 423; `drop` also 204 */
   status: number;
+  /** buffer: writes with the same value are applied in their order */
+  order?: RequestPart;
+  /** buffer: whose key it is */
+  tenant?: RequestPart;
+  /** buffer: `header`: no Idempotency-Key is an error; `content`: one is derived */
+  key?: 'header' | 'content';
+  credential?: 'service';
+  keep_headers?: readonly string[];
+  max_bytes?: number;
+  owner?: string;
+  purpose?: SurfacePurpose;
   canary?: { method: string; path: string; body?: unknown; headers?: Record<string, string> | undefined } | undefined;
 }
 

@@ -99,28 +99,95 @@ export const RunbookFrame = z.strictObject({
 
 const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD', 'OPTIONS'] as const;
 const method = z.enum(METHODS);
+const pattern = z.string().regex(/^\/\S*$/, 'a path that begins with /');
+/** RFC 9110 §5.6.2 */
+const HEADER = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
+const header = z.string().regex(HEADER, 'the name of a header');
+
+const requestPart = (description: string) =>
+  z
+    .strictObject({
+      param: z
+        .string()
+        .regex(/^[A-Za-z_]\w*$/, 'the name of a parameter of the path, without its colon')
+        .optional(),
+      header: header.optional(),
+    })
+    .meta({ description });
 
 export const SurfaceFrame = z.strictObject({
   name: name('how the surface is named in reports'),
-  kind: z.literal('http').meta({ description: 'the kind of surface' }),
+  kind: z.enum(['http', 'graphql', 'vector', 'kv', 'tool', 'job']).meta({
+    description:
+      'http, graphql: matched by the request; tool, job: by the name of the call that the service wraps; vector, kv: by either',
+  }),
   match: z.strictObject({
-    methods: z.array(method).min(1).meta({ description: 'HTTP methods in capitals' }),
-    path: z
-      .string()
-      .regex(/^\/\S*$/, 'a path that begins with /')
-      .meta({ description: 'whole segments, :param, :param?, a final *' }),
+    methods: z.array(method).min(1).meta({ description: 'HTTP methods in capitals' }).optional(),
+    path: pattern.meta({ description: 'whole segments, :param, :param?, a final *' }).optional(),
+    operations: z
+      .array(
+        z
+          .string()
+          .regex(
+            /^(mutation|query|subscription)(:[_A-Za-z]\w*)?$/,
+            'mutation, query or subscription, each also with :Name',
+          ),
+      )
+      .min(1)
+      .meta({ description: 'graphql: the operations that write; default [mutation]' })
+      .optional(),
+    names: z
+      .array(z.string().regex(/^[^\s*]+\*?$|^\*$/, 'a name, or the beginning of names with a final *'))
+      .min(1)
+      .meta({ description: 'tool, job, vector, kv: the names of wrapped calls; a final * stands for any rest' })
+      .optional(),
   }),
   disposition: z
-    .enum(['refuse', 'pass'])
-    .meta({ description: 'what happens while the window is open; pass: it only reads, like a search by POST' }),
+    .enum(['refuse', 'buffer', 'drop', 'pass'])
+    .meta({
+      description:
+        'what happens while the window is open. buffer: stored, answered 202, applied after the window; drop: refused and never queued; pass: it only reads, like a search by POST, or must work all the same. Default refuse',
+    })
+    .optional(),
   status: z
-    .union([z.literal(503), z.literal(423)])
-    .meta({ description: 'what a refused write is answered with; default 503' })
+    .union([z.literal(503), z.literal(423), z.literal(204)])
+    .meta({
+      description: 'what a refused write is answered with; default 503. 204 only for drop: nobody needs to know',
+    })
+    .optional(),
+  order: requestPart('buffer: writes that share this value are applied in their order; default: no order').optional(),
+  tenant: requestPart('buffer: whose Idempotency-Key it is; default: one for all').optional(),
+  key: z
+    .enum(['header', 'content'])
+    .meta({
+      description:
+        'buffer: where no Idempotency-Key came. header (default): the write is answered 400; content: a key is made from the request',
+    })
+    .optional(),
+  credential: z
+    .enum(['service', 'user'])
+    .meta({ description: 'buffer: with whose credential it is applied later; the user’s own is never stored' })
+    .optional(),
+  keep_headers: z
+    .array(header)
+    .min(1)
+    .meta({ description: 'buffer: headers that are stored beside those that say what the body is; no credentials' })
+    .optional(),
+  max_bytes: z
+    .int()
+    .min(1)
+    .max(64 * 1024 * 1024)
+    .meta({ description: 'buffer: the largest body, in bytes; default 1048576' })
+    .optional(),
+  owner: words('who answers for it').optional(),
+  purpose: z
+    .enum(['login', 'logout', 'token_refresh', 'password_reset'])
+    .meta({ description: 'what sessions need: runbook check says what a window does to them' })
     .optional(),
   canary: z
     .strictObject({
       method,
-      path: z.string().regex(/^\/\S*$/, 'a path that begins with /'),
+      path: pattern,
       body: z.unknown().optional(),
       headers: z.record(z.string(), z.string()).optional(),
     })
@@ -134,8 +201,12 @@ export type SurfaceFrame = z.infer<typeof SurfaceFrame>;
 
 export const SurfacesFrame = z.strictObject({
   version,
+  shortest_token_life: duration()
+    .meta({ description: 'the shortest life of a token: a longer window locks readers out where it is not renewed' })
+    .optional(),
   surfaces: z.array(z.unknown()).min(1).meta({ description: 'every way to write' }),
 });
+export type SurfacesFrame = z.infer<typeof SurfacesFrame>;
 
 export function isName(text: string): boolean {
   return NAME.test(text);

@@ -57,12 +57,42 @@ export function runbookSchema(registry: Registry): JsonSchema {
   return { $schema: 'http://json-schema.org/draft-07/schema#', title: 'a runbook of maint', ...root, definitions };
 }
 
-/** The schema of surfaces.yaml. */
+/** The schema of surfaces.yaml. What of a surface goes together is said by kind and disposition. */
 export function surfacesSchema(): JsonSchema {
+  const surface: JsonSchema = { ...frameSchema(SurfaceFrame), allOf: surfaceRules() };
   const root = properties(frameSchema(SurfacesFrame), {
-    surfaces: { type: 'array', minItems: 1, description: 'every way to write', items: frameSchema(SurfaceFrame) },
+    surfaces: { type: 'array', minItems: 1, description: 'every way to write', items: surface },
   });
   return { $schema: 'http://json-schema.org/draft-07/schema#', title: 'the surfaces of a service', ...root };
+}
+
+function surfaceRules(): JsonSchema[] {
+  const kind = (...kinds: string[]) => ({ properties: { kind: { enum: kinds } }, required: ['kind'] });
+  const disposition = (...values: string[]) => ({
+    properties: { disposition: { enum: values } },
+    required: ['disposition'],
+  });
+  const no = (...keys: string[]) => Object.fromEntries(keys.map((key) => [key, false]));
+  const match = (required: string[], absent: string[]) => ({
+    properties: { match: { required, properties: no(...absent) } },
+  });
+  const rule = (when: JsonSchema, wanted: JsonSchema): JsonSchema =>
+    // biome-ignore lint/suspicious/noThenProperty: the keyword of JSON Schema
+    ({ if: when, then: wanted });
+  const byName = match(['names'], ['methods', 'path', 'operations']);
+  return [
+    rule(kind('http'), match(['methods', 'path'], ['names', 'operations'])),
+    rule(kind('graphql'), match(['path'], ['names'])),
+    rule(kind('vector', 'kv'), match([], ['operations'])),
+    rule(kind('tool', 'job'), { properties: { ...byName.properties, ...no('canary', 'status') } }),
+    rule(disposition('pass'), { properties: no('status', 'canary') }),
+    rule(
+      { not: disposition('buffer') },
+      { properties: no('order', 'tenant', 'key', 'credential', 'keep_headers', 'max_bytes') },
+    ),
+    rule(disposition('buffer'), { properties: { credential: { const: 'service' }, purpose: false } }),
+    rule({ not: disposition('drop') }, { properties: { status: { enum: [503, 423] } } }),
+  ];
 }
 
 function stepSchema(plugins: readonly AnyPlugin[], definitions: Record<string, JsonSchema>): JsonSchema {

@@ -52,6 +52,8 @@ export interface Runbook {
   rollbackPlan?: string | undefined;
   overdueNotice?: string | undefined;
   surfaces: Surface[];
+  /** as surfaces.yaml says it */
+  shortestTokenLifeMs?: number | undefined;
   /** as it is in the file: what a window stores */
   text: string;
   surfacesText?: string | undefined;
@@ -198,6 +200,7 @@ function check(
 
   const surfacesAt = root.keys?.get('surfaces');
   let surfaces: Surface[] = [];
+  let shortestTokenLifeMs: number | undefined;
   let surfacesText: string | undefined;
   if (surfacesAt && typeof surfacesAt.value === 'string' && surfacesAt.value !== '') {
     if (surfacesAt.value.includes('${')) {
@@ -210,7 +213,13 @@ function check(
     } else {
       surfacesText = readSurfaces(surfacesAt.value, report, surfacesAt);
       const file = isAbsolute(surfacesAt.value) ? surfacesAt.value : join(dirname(source.path), surfacesAt.value);
-      if (surfacesText !== undefined) surfaces = checkSurfaces(surfacesText, file, problems);
+      if (surfacesText !== undefined)
+        ({ surfaces, shortestTokenLifeMs } = checkSurfaces(
+          surfacesText,
+          file,
+          problems,
+          source.surfacesText !== undefined,
+        ));
     }
   }
   finish();
@@ -247,6 +256,7 @@ function check(
     rollbackPlan: own?.rollback_plan ?? frame.rollback_plan,
     overdueNotice: own?.overdue_notice ?? frame.overdue_notice,
     surfaces,
+    shortestTokenLifeMs,
     text: source.text,
     surfacesText,
     surfacesPath: frame.surfaces === undefined ? undefined : resolvePath(folder, frame.surfaces),

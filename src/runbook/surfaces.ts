@@ -1,32 +1,36 @@
 // surfaces.yaml: every way to write, named once. The guard, the canaries and later the gateways read the same file.
-import type { Surface } from '../engine/contract.ts';
+import type { RequestPart, Surface } from '../engine/contract.ts';
 import { type Located, parseYaml, type Report, reporter } from './document.ts';
 import { SurfaceFrame, SurfacesFrame } from './frame.ts';
 import { parseParams, reportIssues } from './params.ts';
 import { Problems, quoted } from './problems.ts';
+import { checkPattern, checkSurfaceRules } from './surface-rules.ts';
 
-const LATER_KINDS = new Set(['tool', 'job', 'vector', 'kv', 'graphql']);
-const LATER_DISPOSITIONS = new Set(['buffer', 'drop']);
+export interface Surfaces {
+  surfaces: Surface[];
+  shortestTokenLifeMs?: number | undefined;
+}
 
 /** Parses the text of a surfaces file; throws RunbookError with all its problems. `file` is how they name it. */
 export function parseSurfaces(text: string, file: string): Surface[] {
   const problems = new Problems();
-  const surfaces = checkSurfaces(text, file, problems);
+  const { surfaces } = checkSurfaces(text, file, problems);
   problems.orThrow(file);
   return surfaces;
 }
 
-/** As parseSurfaces, adding to the problems of a runbook. */
-export function checkSurfaces(text: string, file: string, problems: Problems): Surface[] {
+/** As parseSurfaces, adding to the problems of a runbook. `stored`: it is what a window was opened with. */
+export function checkSurfaces(text: string, file: string, problems: Problems, stored = false): Surfaces {
   const document = parseYaml(text, file, problems);
   const { root } = document;
-  if (!root) return [];
+  if (!root) return { surfaces: [] };
   const report = reporter(document, problems);
   const frame = parseParams(SurfacesFrame, root.value);
   if (!frame.success) reportIssues(SurfacesFrame, frame.issues, root, report);
 
   const surfaces: Surface[] = [];
   const names = new Map<string, Located>();
+  const calls = new Map<string, Located>();
   for (const item of root.keys?.get('surfaces')?.items ?? []) {
     if (problems.full) break;
     const surface = checkSurface(item, report);
@@ -42,25 +46,38 @@ export function checkSurfaces(text: string, file: string, problems: Problems): S
         });
       } else names.set(name.value, name);
     }
+    checkCalls(item, calls, report);
+    if (!stored) checkPattern(item, report);
     if (surface) surfaces.push(surface);
   }
-  return surfaces;
+  return {
+    surfaces,
+    shortestTokenLifeMs: frame.success ? (frame.data as SurfacesFrame).shortest_token_life : undefined,
+  };
+}
+
+/** One call belongs to one surface: which disposition counts must not depend on the order of the file. */
+function checkCalls(item: Located, known: Map<string, Located>, report: Report): void {
+  const kind = item.keys?.get('kind')?.value;
+  for (const at of item.keys?.get('match')?.keys?.get('names')?.items ?? []) {
+    if (typeof at.value !== 'string') continue;
+    const key = `${kind} ${at.value}`;
+    const first = known.get(key);
+    if (!first) known.set(key, at);
+    else
+      report(at, {
+        code: 'duplicate_id',
+        message: `is named by ${first.path.replace(/\.match\..*$/, '')} already`,
+        found: quoted(at.value),
+        allowed: 'each name once',
+      });
+  }
 }
 
 function checkSurface(item: Located, report: Report): Surface | undefined {
-  const later = [
-    notYet(item.keys?.get('kind'), LATER_KINDS, 'http', report),
-    notYet(item.keys?.get('disposition'), LATER_DISPOSITIONS, 'refuse, pass', report),
-  ].filter((at) => at !== undefined);
   const parsed = parseParams(SurfaceFrame, item.value);
-  if (!parsed.success) {
-    const issues = parsed.issues.filter(
-      (issue) => !later.some((key) => issue.path.length === 1 && issue.path[0] === key),
-    );
-    reportIssues(SurfaceFrame, issues, item, report);
-  }
-  const match = item.keys?.get('match');
-  const path = match?.keys?.get('path');
+  if (!parsed.success) reportIssues(SurfaceFrame, parsed.issues, item, report);
+  const path = item.keys?.get('match')?.keys?.get('path');
   const wrong = typeof path?.value === 'string' ? wrongPattern(path.value) : undefined;
   if (path && wrong)
     report(path, {
@@ -69,61 +86,55 @@ function checkSurface(item: Located, report: Report): Surface | undefined {
       found: quoted(String(path.value)),
       allowed: 'whole segments, :param, :param?, a final *',
     });
-  if (!parsed.success || wrong || later.length > 0) return undefined;
+  const fits = checkSurfaceRules(item, report);
+  if (!parsed.success || wrong || !fits) return undefined;
   const frame = parsed.data as SurfaceFrame;
-  if (frame.disposition === 'pass') {
-    for (const key of ['status', 'canary']) {
-      const at = item.keys?.get(key);
-      if (at)
-        report(at, {
-          key: true,
-          code: 'misplaced',
-          message: 'means nothing here: this surface is not refused',
-          found: key,
-          allowed: 'with disposition: refuse',
-        });
-    }
-  }
-  const { canary } = frame;
-  if (canary) {
-    const at = item.keys!.get('canary')!;
-    const pathOnly = canary.path.split(/[?#]/, 1)[0]!;
-    if (!frame.match.methods.includes(canary.method)) {
-      report(at.keys!.get('method')!, {
-        code: 'invalid',
-        message: 'is no method of its own surface',
-        found: quoted(canary.method),
-        allowed: frame.match.methods.join(', '),
-      });
-    }
-    if (!matchesPath(frame.match.path, pathOnly)) {
-      report(at.keys!.get('path')!, {
-        code: 'invalid',
-        message: 'is not matched by its own surface',
-        found: quoted(canary.path),
-        allowed: frame.match.path,
-      });
-    }
-  }
+  checkCanary(frame, item, report);
+  const { name, kind, canary, owner, purpose, key, keep_headers, max_bytes } = frame;
+  const { methods, path: pattern, operations, names } = frame.match;
+  const disposition = frame.disposition ?? 'refuse';
   return {
-    name: frame.name,
-    kind: frame.kind,
-    match: frame.match,
-    disposition: frame.disposition,
+    name,
+    kind,
+    match: {
+      ...(pattern === undefined ? {} : { methods: methods ?? ['POST', 'GET'], path: pattern }),
+      ...(kind === 'graphql' && disposition !== 'pass' ? { operations: operations ?? ['mutation'] } : {}),
+      ...(names ? { names } : {}),
+    },
+    disposition,
     status: frame.status ?? 503,
+    ...(frame.order ? { order: frame.order as RequestPart } : {}),
+    ...(frame.tenant ? { tenant: frame.tenant as RequestPart } : {}),
+    ...(disposition === 'buffer' ? { key: key ?? 'header', credential: 'service' as const } : {}),
+    ...(keep_headers ? { keep_headers: keep_headers.map((header) => header.toLowerCase()) } : {}),
+    ...(max_bytes === undefined ? {} : { max_bytes }),
+    ...(owner === undefined ? {} : { owner }),
+    ...(purpose === undefined ? {} : { purpose }),
     ...(canary ? { canary } : {}),
   };
 }
 
-function notYet(
-  at: Located | undefined,
-  later: ReadonlySet<string>,
-  allowed: string,
-  report: Report,
-): string | undefined {
-  if (!at || typeof at.value !== 'string' || !later.has(at.value)) return undefined;
-  report(at, { code: 'not_yet', message: 'is not there yet in this release', found: quoted(at.value), allowed });
-  return at.path.slice(at.path.lastIndexOf('.') + 1);
+function checkCanary({ canary, match }: SurfaceFrame, item: Located, report: Report): void {
+  const at = item.keys?.get('canary');
+  if (!canary || !at || match.path === undefined) return;
+  const pathOnly = canary.path.split(/[?#]/, 1)[0]!;
+  const methods = match.methods ?? ['POST', 'GET'];
+  if (!(methods as readonly string[]).includes(canary.method)) {
+    report(at.keys!.get('method')!, {
+      code: 'invalid',
+      message: 'is no method of its own surface',
+      found: quoted(canary.method),
+      allowed: methods.join(', '),
+    });
+  }
+  if (!matchesPath(match.path, pathOnly)) {
+    report(at.keys!.get('path')!, {
+      code: 'invalid',
+      message: 'is not matched by its own surface',
+      found: quoted(canary.path),
+      allowed: match.path,
+    });
+  }
 }
 
 /** What is wrong with a pattern, in words. */

@@ -67,6 +67,7 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
     ...(asking.startMs > prepared.budgetMs
       ? [`The checklist takes about ${lasting(asking.startMs)}: more than its budget of ${lasting(prepared.budgetMs)}.`]
       : []),
+    ...asking.warnings,
     [
       count(plan.changes, 'change'),
       ...(plan.changes > 0

@@ -2,6 +2,7 @@
 import { count, lasting } from '../engine/words.ts';
 import type { Runbook } from '../runbook/load.ts';
 import type { ShownRunbook, ShownStep } from '../runbook/show.ts';
+import { warningsOf } from '../runbook/warnings.ts';
 
 interface Checked {
   runbook: Runbook;
@@ -20,6 +21,7 @@ export function checkedLines({ runbook, path, variables }: Checked): string[] {
   ];
   return [
     `${path}: 0 problems (${parts.join(' · ')}).`,
+    ...warningsOf(runbook).map((warning) => `  ! ${warning}`),
     variables === undefined ? 'Next: maint runbook check --secrets · maint rehearse' : 'Next: maint rehearse',
   ];
 }
@@ -35,6 +37,7 @@ export function checkedJson({ runbook, path, variables }: Checked): Record<strin
     surfaces: runbook.surfaces.map((surface) => surface.name),
     variablesSet: variables ?? null,
     problems: [],
+    warnings: warningsOf(runbook),
   };
 }
 

@@ -300,6 +300,7 @@ export const CheckShape = z.strictObject({
   surfaces: texts,
   variablesSet: z.number().nullable(),
   problems: z.tuple([]),
+  warnings: texts,
 });
 
 const ShownStep = z.strictObject({

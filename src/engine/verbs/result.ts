@@ -21,6 +21,8 @@ export interface Prepared {
   budgetMs: number;
   steps: Step[];
   surfaces: readonly Surface[];
+  /** what somebody should know before a window of this length, in words; the runbook knows it */
+  outlives?(windowMs: number): string | undefined;
   text: string;
   surfacesFile?: { path: string; text: string } | undefined;
   only: string[];
@@ -56,6 +58,8 @@ export interface Asking {
   window: { since: string; until: string };
   backMs: number;
   startMs: number;
+  /** what somebody should know before saying yes */
+  warnings: readonly string[];
   /** the plan is another one than was shown before */
   changed: boolean;
   shared: boolean;

@@ -72,7 +72,9 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   if (!live || announced) refuseTooShort(prepared, options, times);
   refusePlan(shown, environment);
   prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
+  const warnings = [prepared.outlives?.(options.windowMs)].filter((text) => text !== undefined);
   const asking = {
+    warnings,
     window: provisional,
     backMs: times.backMs,
     startMs: times.startMs,
@@ -85,7 +87,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       exit: EXIT.DONE,
       environment,
       headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.`,
-      details: [],
+      details: warnings,
       look: 0,
       next: [{ command: options.again.replace(' --dry-run', ''), why: 'do it' }],
       plan: shown,

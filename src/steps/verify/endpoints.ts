@@ -63,16 +63,15 @@ export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpoint
   async check(_io, context, prober) {
     const { window, moment } = context;
     // what passes is no write: nobody expects it to be refused
-    const without = window.surfaces
-      .filter((surface) => surface.disposition !== 'pass' && !surface.canary)
-      .map(({ name }) => name);
+    const silent = window.surfaces.filter((surface) => surface.disposition !== 'pass' && !hasCanary(surface));
+    const without = silent.map(({ name }) => name);
     const knocked = withCanary(window).map(
       (surface): Knocked => ({
         surface,
         seen: { status: null, firstRefusedAt: null, firstAnsweredAt: null, wrote: false },
       }),
     );
-    const findings = without.map((name) => `${name} has no canary: nobody looks whether it is refused`);
+    const findings = silent.map(whyWithout);
     if (knocked.length === 0) {
       const why = window.surfaces.length === 0 ? 'the runbook names no surfaces' : 'no surface has a canary';
       return {
@@ -119,7 +118,7 @@ async function untilRefused(context: Context, prober: Prober, knocked: readonly 
   const end = context.moment === 'now' ? await attempt() : await context.poll(POLL_MS, attempt, context.deadline);
   const refused = knocked.filter(isProper);
   const findings = knocked.flatMap((one) => problemOf(one, true));
-  const summary = `${refused.length} of ${knocked.length} surfaces answer ${statuses(knocked)} read_only`;
+  const summary = `${refused.length} of ${knocked.length} surfaces answer ${answers(knocked)}`;
   if (end === 'refused') return { outcome: 'pass', summary, findings };
   const silent = knocked.every((one) => isProper(one) || one.verdict?.is === 'silent');
   // a summary stands alone where nothing could be told
@@ -154,12 +153,14 @@ async function untilAnswered(context: Context, prober: Prober, knocked: readonly
 }
 
 async function knock(context: Context, prober: Prober, one: Knocked): Promise<void> {
-  const { canary, status } = one.surface;
+  const { canary } = one.surface;
+  // With a key it would be stored, and applied after the window.
+  const headers = Object.entries(canary.headers ?? {}).filter(([name]) => name.toLowerCase() !== 'idempotency-key');
   let answer: HttpResponse;
   try {
     answer = await prober.send(canary.method, {
       url: under(context.params.url, canary.path),
-      ...(canary.headers && { headers: canary.headers }),
+      ...(headers.length > 0 && { headers: Object.fromEntries(headers) }),
       ...(canary.body === undefined
         ? {}
         : typeof canary.body === 'string'
@@ -175,29 +176,55 @@ async function knock(context: Context, prober: Prober, one: Knocked): Promise<vo
   }
   const at = new Date(context.now()).toISOString();
   one.seen.status = answer.status;
-  one.verdict = verdictOf(answer, status);
+  one.verdict = verdictOf(answer, one.surface);
   if (one.verdict.is === 'refused') one.seen.firstRefusedAt ??= at;
   if (one.verdict.is === 'wrote') one.seen.wrote = true;
   if (context.moment !== 'open' && (one.verdict.is === 'answered' || one.verdict.is === 'wrote'))
     one.seen.firstAnsweredAt ??= at;
 }
 
-function verdictOf({ status, headers, json }: HttpResponse, wanted: number): Verdict {
+function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
+  const { status, headers, json } = answer;
+  const window = typeof json?.window === 'string' ? json.window : undefined;
+  // Our guard says so in a header; a 204 without it is the service, which has done it.
+  if (status === 204 && surface.disposition === 'drop' && surface.status === 204 && headers['read-only'] !== undefined)
+    return { is: 'refused', window, lacks: [] };
   if (status >= 200 && status < 300) return { is: 'wrote' };
-  const ours = json?.code === 'read_only';
+  if (surface.disposition === 'buffer' && json?.code === 'idempotency_key_missing') return keyless(answer, window);
+  const ours = json?.code === 'read_only' || (surface.disposition === 'buffer' && json?.code === 'queue_full');
+  const wanted = surface.disposition === 'drop' && surface.status === 204 ? 503 : surface.status;
   if (!ours) {
     // a gateway without a service behind it is not the service
-    const why = `answers ${status}${typeof json?.code === 'string' ? ` ${json.code}` : ''}, not ${wanted} read_only`;
+    const why = `answers ${status}${typeof json?.code === 'string' ? ` ${json.code}` : ''}, not ${surface.disposition === 'buffer' ? KEYLESS : surface.disposition === 'drop' && surface.status === 204 ? '204 with our Read-Only header' : `${wanted} read_only`}`;
     return { is: [502, 503, 504].includes(status) ? 'gateway' : 'answered', why };
   }
   const lacks: string[] = [];
-  if (status !== wanted) lacks.push(`the status ${wanted} (it is ${status})`);
-  if (!/^application\/problem\+json\b/i.test(headers['content-type'] ?? ''))
-    lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
+  // where it cannot be stored it is refused, with either
+  const either = surface.disposition === 'buffer' && (status === 503 || status === 423);
+  if (status !== wanted && !either) lacks.push(`the status ${wanted} (it is ${status})`);
+  if (!isProblem(headers)) lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
   const retry = headers['retry-after'];
   if (retry === undefined) lacks.push('Retry-After');
   else if (!isRetryAfter(retry)) lacks.push(`a Retry-After in seconds or as a date (it is ${JSON.stringify(retry)})`);
-  return { is: 'refused', window: typeof json.window === 'string' ? json.window : undefined, lacks };
+  return { is: 'refused', window, lacks };
+}
+
+const KEYLESS = '400 idempotency_key_missing of the guard';
+
+/** The guard would store this write, and wants the key that the canary does not have. The service's own 400 looks alike. */
+function keyless({ status, headers }: HttpResponse, window: string | undefined): Verdict {
+  if (window === undefined && headers['read-only'] === undefined)
+    return { is: 'answered', why: `answers ${status} idempotency_key_missing by itself, not ${KEYLESS}` };
+  const lacks: string[] = [];
+  if (status !== 400) lacks.push(`the status 400 (it is ${status})`);
+  if (!isProblem(headers)) lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
+  if (window === undefined) lacks.push('the window');
+  if (headers['read-only'] === undefined) lacks.push('the Read-Only header');
+  return { is: 'refused', window, lacks };
+}
+
+function isProblem(headers: HttpResponse['headers']): boolean {
+  return /^application\/problem\+json\b/i.test(headers['content-type'] ?? '');
 }
 
 function isProper({ verdict }: Knocked): boolean {
@@ -231,12 +258,37 @@ function problemOf({ surface, verdict, seen }: Knocked, wanted: boolean): string
   return [];
 }
 
-function withCanary(window: Window): Knocked['surface'][] {
-  return window.surfaces.filter((surface) => surface.canary !== undefined) as Knocked['surface'][];
+/** A canary that would be stored is none, whatever the file says: nobody may find our own write among those of the users. */
+function hasCanary(surface: Surface): surface is Knocked['surface'] {
+  return surface.canary !== undefined && !(surface.disposition === 'buffer' && surface.key === 'content');
 }
 
-function statuses(knocked: readonly Knocked[]): string {
-  return [...new Set(knocked.map(({ surface }) => surface.status))].sort().join(' or ');
+function withCanary(window: Window): Knocked['surface'][] {
+  return window.surfaces.filter(hasCanary);
+}
+
+function whyWithout({ name, kind, match, disposition, key }: Surface): string {
+  if (match.path === undefined) return `${name} (${kind}) is called by name, so nobody knocks: maint scope check`;
+  if (disposition === 'buffer' && key === 'content')
+    return `${name} makes a key for every write, so a canary would be stored: nobody looks whether it is buffered`;
+  return `${name} has no canary: nobody looks whether it is refused`;
+}
+
+/** What the surfaces should answer, each once. */
+function answers(knocked: readonly Knocked[]): string {
+  const codes = new Set<string>();
+  let buffers = false;
+  let silent = false;
+  for (const { surface } of knocked) {
+    if (surface.disposition === 'buffer') buffers = true;
+    else if (surface.status === 204) silent = true;
+    else codes.add(String(surface.status));
+  }
+  return [
+    ...(codes.size > 0 ? [`${[...codes].sort().join(' or ')} read_only`] : []),
+    ...(buffers ? ['400 idempotency_key_missing'] : []),
+    ...(silent ? ['204 of the guard'] : []),
+  ].join(', ');
 }
 
 function evidenceOf(knocked: readonly Knocked[], without: string[]): VerifyEndpointsEvidence {

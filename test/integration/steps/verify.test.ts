@@ -298,6 +298,118 @@ describe('verify/endpoints', () => {
     },
   );
 
+  describe('surfaces that are buffered or dropped', () => {
+    const buffered: Surface = {
+      name: 'notes',
+      kind: 'http',
+      match: { methods: ['POST'], path: '/notes' },
+      disposition: 'buffer',
+      key: 'header',
+      credential: 'service',
+      status: 503,
+      canary: {
+        method: 'POST',
+        path: '/notes',
+        body: {},
+        headers: { 'Idempotency-Key': 'by mistake', 'X-Canary': '1' },
+      },
+    };
+    const dropped: Surface = {
+      name: 'seen',
+      kind: 'http',
+      match: { methods: ['POST'], path: '/seen' },
+      disposition: 'drop',
+      status: 204,
+      canary: { method: 'POST', path: '/seen', body: {} },
+    };
+    const problem = { 'Content-Type': 'application/problem+json', 'Read-Only': 'w-aaaa' };
+    const keyless = '{"code":"idempotency_key_missing","window":"w-aaaa"}';
+    const once = async (surface: Surface, status: number, headers: Record<string, string>, body?: string) => {
+      const seen: IncomingMessage['headers'][] = [];
+      const url = await listen((request, response) => {
+        seen.push(request.headers);
+        response.writeHead(status, headers).end(body);
+      });
+      const result = await endpoints({ params: { url }, moment: 'now', window: { ...A, surfaces: [surface] } });
+      return { ...result, seen };
+    };
+
+    test('the guard asks for the key that the canary does not have, and nothing is stored', async () => {
+      const { outcome, summary, findings, seen } = await once(buffered, 400, problem, keyless);
+      expect({ outcome, summary, findings }).toEqual({
+        outcome: 'pass',
+        summary: '1 of 1 surfaces answer 400 idempotency_key_missing',
+        findings: [],
+      });
+      expect(seen[0]).toMatchObject({ 'x-canary': '1' });
+      expect(seen[0]).not.toHaveProperty('idempotency-key');
+    });
+
+    test.each([
+      ['refused where it cannot be stored', 503, { ...problem, 'Retry-After': '9' }, '{"code":"queue_full"}'],
+      ['refused with the other status', 423, { ...problem, 'Retry-After': '9' }, '{"code":"read_only"}'],
+    ])('%s: passes', async (_name, status, headers, body) => {
+      expect(await once(buffered, status, headers, body)).toMatchObject({ outcome: 'pass' });
+    });
+
+    test.each([
+      [
+        'the service itself wants a key',
+        400,
+        { 'Content-Type': 'application/problem+json' },
+        '{"code":"idempotency_key_missing"}',
+        'by itself',
+      ],
+      ['no window', 400, problem, '{"code":"idempotency_key_missing"}', 'lacks the window'],
+      ['no header', 400, { 'Content-Type': 'application/problem+json' }, keyless, 'lacks the Read-Only header'],
+      ['plain JSON', 400, { ...problem, 'Content-Type': 'application/json' }, keyless, 'application/problem+json'],
+      ['it was stored', 202, problem, '{"receipt":"x"}', 'was taken and may have written'],
+      ['the service answers', 422, {}, '{}', 'answers 422, not 400 idempotency_key_missing of the guard'],
+    ])('%s: fails', async (_name, status, headers, body, words) => {
+      expect(await once(buffered, status, headers as Record<string, string>, body)).toMatchObject({
+        outcome: 'fail',
+        findings: [expect.stringContaining(words)],
+      });
+    });
+
+    test('204 is the guard with its header, and the service without it', async () => {
+      expect(await once(dropped, 204, { 'Read-Only': 'w-aaaa' })).toMatchObject({
+        outcome: 'pass',
+        summary: '1 of 1 surfaces answer 204 of the guard',
+      });
+      expect(await once(dropped, 204, {})).toMatchObject({
+        outcome: 'fail',
+        findings: [expect.stringContaining('may have written')],
+      });
+      expect(await once({ ...dropped, status: 503 }, 204, { 'Read-Only': 'w-aaaa' })).toMatchObject({
+        outcome: 'fail',
+      });
+    });
+
+    test('who makes keys, and who is called by name, is not knocked at', async () => {
+      const content: Surface = { ...buffered, key: 'content' };
+      const tool: Surface = {
+        name: 'mail',
+        kind: 'tool',
+        match: { names: ['send'] },
+        disposition: 'refuse',
+        status: 503,
+      };
+      const result = await endpoints({
+        params: { url: 'http://127.0.0.1:9' },
+        moment: 'now',
+        window: { ...A, surfaces: [content, tool] },
+      });
+      expect(result).toMatchObject({
+        outcome: 'inconclusive',
+        findings: [
+          'notes makes a key for every write, so a canary would be stored: nobody looks whether it is buffered',
+          'mail (tool) is called by name, so nobody knocks: maint scope check',
+        ],
+      });
+    });
+  });
+
   test('a Retry-After as a date is one', async () => {
     const url = await listen((_request, response) =>
       response

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { defineCheck } from '../../../src/engine/contract.ts';
 import { runbookSchema, surfacesSchema } from '../../../src/runbook/json-schema.ts';
+import { EVERYTHING } from './every-surface.ts';
 import { FULL, registry } from './registry.ts';
 
 const schema = runbookSchema(registry);
@@ -78,5 +79,29 @@ test('surfaces', () => {
   const check = new Ajv({ strict: false }).compile(surfacesSchema());
   const surface = { name: 'a', kind: 'http', match: { methods: ['POST'], path: '/a' }, disposition: 'refuse' };
   expect(check({ version: 1, surfaces: [surface] })).toBe(true);
-  expect(check({ version: 1, surfaces: [{ ...surface, kind: 'job' }] })).toBe(false);
+  expect(check({ version: 1, surfaces: [{ ...surface, kind: 'cron' }] })).toBe(false);
+});
+
+test('surfaces: everything that can be said, and what does not go together', () => {
+  const check = new Ajv({ strict: false }).compile(surfacesSchema());
+  const everything = parse(EVERYTHING);
+  check(everything);
+  expect(check.errors).toBeNull();
+  const one = (surface: object) => check({ version: 1, surfaces: [{ name: 'a', kind: 'http', ...surface }] });
+  const match = { methods: ['POST'], path: '/a' };
+  expect(one({ match })).toBe(true);
+  for (const bad of [
+    {},
+    { match: { path: '/a' } },
+    { match: { ...match, names: ['x'] } },
+    { match: { ...match, operations: ['mutation'] } },
+    { kind: 'tool', match },
+    { kind: 'tool', match: { names: ['x'] }, canary: { method: 'POST', path: '/a' } },
+    { match, disposition: 'pass', status: 423 },
+    { match, order: { header: 'x' } },
+    { match, disposition: 'buffer', credential: 'user' },
+    { match, disposition: 'buffer', purpose: 'login' },
+    { match, status: 204 },
+  ])
+    expect([bad, one(bad)]).toEqual([bad, false]);
 });

@@ -195,7 +195,7 @@ describe('files', () => {
     const error = await rejected(loadRunbook(path, registry));
     expect(error.details).toEqual([
       expect.stringContaining(`${path}:5:13  steps[0].uses  is no plugin  found "flag/fiel"`),
-      `${join(folder, 's2.yaml')}:3:25  surfaces[0].kind  is not one of the values  found "htp"  allowed http  did you mean http?`,
+      `${join(folder, 's2.yaml')}:3:25  surfaces[0].kind  is not one of the values  found "htp"  allowed http, graphql, vector, kv, tool, job  did you mean http?`,
     ]);
   });
 

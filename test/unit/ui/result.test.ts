@@ -93,6 +93,7 @@ test('the question has its header, its plan, and what can be said of it', () => 
     steps: [{ plugin: { kind: 'resource', leaves: 'a completed maintenance' } }, { plugin: { kind: 'check' } }],
   } as unknown as Prepared;
   const asking: Asking = {
+    warnings: [],
     plan: PLAN,
     window: { since: '2026-11-24T02:00:00.000Z', until: '2026-11-24T02:30:00.000Z' },
     backMs: 70_000,
@@ -107,6 +108,9 @@ test('the question has its header, its plan, and what can be said of it', () => 
     ...REFERENCE,
     '9 changes, all reversible (leaves behind: a completed maintenance), permissions ok, way back about 1m 10s. Nothing changed yet.',
   ]);
+  expect(askingLines(prepared, { ...asking, warnings: ['Readers are locked out.'] }, false).at(-2)).toBe(
+    'Readers are locked out.',
+  );
   const again = askingLines(prepared, { ...asking, changed: true, startMs: 90_000 }, false);
   expect(again[2]).toBe('The plan has changed since it was shown:');
   expect(again.at(-2)).toBe('The checklist takes about 1m 30s: more than its budget of 1m.');

@@ -1,0 +1,49 @@
+// What a runbook and its surfaces say that is allowed, and that somebody should know before a window.
+import { lasting } from '../engine/words.ts';
+import type { Runbook } from './load.ts';
+
+type Known = Pick<Runbook, 'surfaces' | 'shortestTokenLifeMs'>;
+
+/** Readers who are locked out once their token has expired: the surfaces that would renew it are refused. */
+function lockedOutBy({ surfaces }: Pick<Known, 'surfaces'>): string[] {
+  return surfaces
+    .filter(({ purpose, disposition }) => {
+      return disposition !== 'pass' && (purpose === 'token_refresh' || purpose === 'login');
+    })
+    .map(({ name }) => name);
+}
+
+/** For `runbook check`. */
+export function warningsOf(runbook: Pick<Runbook, 'surfaces' | 'shortestTokenLifeMs' | 'steps'>): string[] {
+  const { surfaces, shortestTokenLifeMs: life, steps } = runbook;
+  const warnings: string[] = [];
+  const closed = lockedOutBy(runbook);
+  if (life !== undefined && closed.length > 0)
+    warnings.push(
+      `${closed.join(', ')} ${closed.length === 1 ? 'is' : 'are'} refused, and the shortest token lives ${lasting(life)}: a window longer than ${lasting(life)} locks readers out. disposition: pass where the session store stands outside the walls`,
+    );
+  for (const { name, purpose, disposition } of surfaces) {
+    if (purpose === 'logout' && disposition !== 'pass')
+      warnings.push(
+        `${name} is refused: nobody can end a session that was stolen while the window is open. disposition: pass where the session store stands outside the walls`,
+      );
+    if (purpose === 'password_reset' && disposition === 'pass')
+      warnings.push(`${name} passes: a password that is reset is written where the accounts are, inside the walls`);
+  }
+  const buffered = surfaces.filter(({ disposition }) => disposition === 'buffer').map(({ name }) => name);
+  const replays = steps.some((step) => step.skipped === undefined && step.uses === 'backfill');
+  if (buffered.length > 0 && !replays)
+    warnings.push(
+      `${buffered.join(', ')} ${buffered.length === 1 ? 'is' : 'are'} buffered, and no step applies what was accepted: add uses: backfill, or run maint queue backfill afterwards`,
+    );
+  return warnings;
+}
+
+/** For `start`: a window of this length outlives the tokens. */
+export function outlivesTokens(known: Known, windowMs: number): string | undefined {
+  const { shortestTokenLifeMs: life } = known;
+  if (life === undefined || windowMs <= life) return undefined;
+  const closed = lockedOutBy(known);
+  if (closed.length === 0) return undefined;
+  return `Readers are locked out ${lasting(life)} into the window: that is how long the shortest token lives, and ${closed.join(', ')} ${closed.length === 1 ? 'is' : 'are'} refused.`;
+}

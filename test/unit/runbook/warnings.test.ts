@@ -1,0 +1,50 @@
+import { expect, test } from '@jest/globals';
+import type { Surface } from '../../../src/engine/contract.ts';
+import { outlivesTokens, warningsOf } from '../../../src/runbook/warnings.ts';
+
+const MINUTE = 60_000;
+const surface = (name: string, more: Partial<Surface>): Surface => ({
+  name,
+  kind: 'http',
+  match: { methods: ['POST'], path: `/${name}` },
+  disposition: 'refuse',
+  status: 503,
+  ...more,
+});
+const backfill = { uses: 'backfill' } as never;
+
+test('a refused refresh is warned about once the life of a token is known', () => {
+  const surfaces = [
+    surface('refresh', { purpose: 'token_refresh' }),
+    surface('login', { purpose: 'login' }),
+    surface('notes', {}),
+  ];
+  expect(warningsOf({ surfaces, steps: [] })).toEqual([]);
+  expect(warningsOf({ surfaces, steps: [], shortestTokenLifeMs: 15 * MINUTE })).toEqual([
+    'refresh, login are refused, and the shortest token lives 15m: a window longer than 15m locks readers out. disposition: pass where the session store stands outside the walls',
+  ]);
+  expect(outlivesTokens({ surfaces, shortestTokenLifeMs: 15 * MINUTE }, 15 * MINUTE)).toBeUndefined();
+  expect(outlivesTokens({ surfaces, shortestTokenLifeMs: 15 * MINUTE }, 16 * MINUTE)).toBe(
+    'Readers are locked out 15m into the window: that is how long the shortest token lives, and refresh, login are refused.',
+  );
+});
+
+test('what passes keeps readers in', () => {
+  const surfaces = [surface('refresh', { purpose: 'token_refresh', disposition: 'pass' })];
+  expect(warningsOf({ surfaces, steps: [], shortestTokenLifeMs: MINUTE })).toEqual([]);
+  expect(outlivesTokens({ surfaces, shortestTokenLifeMs: MINUTE }, 60 * MINUTE)).toBeUndefined();
+});
+
+test('a session that cannot be ended, a password that is written, a queue that nobody empties', () => {
+  const surfaces = [
+    surface('logout', { purpose: 'logout' }),
+    surface('reset', { purpose: 'password_reset', disposition: 'pass' }),
+    surface('notes', { disposition: 'buffer' }),
+  ];
+  expect(warningsOf({ surfaces, steps: [] }).map((text) => text.split(':')[0])).toEqual([
+    'logout is refused',
+    'reset passes',
+    'notes is buffered, and no step applies what was accepted',
+  ]);
+  expect(warningsOf({ surfaces, steps: [backfill] })).toHaveLength(2);
+});
