@@ -174,9 +174,20 @@ export class Run {
       for (const recorded of await this.host.journal[how](this.lease, state.id, events)) apply(state, recorded);
     } catch (error) {
       if (error instanceof StaleToken) await this.takenOver();
+      await this.lookAgain(error);
       throw this.withoutState(state, error);
     }
     point(step, kinds, 'after');
+  }
+
+  /**
+   * A laptop that slept wakes with connections that are dead, and the state seems not to answer. Where the lease may have
+   * been taken meanwhile that is what a person has to hear, so it is asked once more, by a connection of its own.
+   */
+  private async lookAgain(error: unknown): Promise<void> {
+    if (!(error instanceof MaintError) || error.code !== 'E_STATE') return;
+    this.lookAtClocks();
+    if (this.slept || performance.now() - this.renewed > LEASE_MS) await this.renew().catch(onlyTakenOver);
   }
 
   /** The journal cannot be written any more while things are ours: nothing further goes out, and a person must know. */
@@ -226,6 +237,10 @@ export class Run {
     await this.renewing?.catch(() => undefined);
     await this.host.journal.release(this.lease).catch(() => undefined);
   }
+}
+
+function onlyTakenOver(error: unknown): void {
+  if (error instanceof MaintError && error.code === 'E_TAKEN_OVER') throw error;
 }
 
 function stepOf(event: JournalEvent): string {
