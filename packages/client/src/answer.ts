@@ -125,16 +125,19 @@ const NEVER_SENT = new Set([
 
 /** What a call without an answer is: `refused` = never sent, `unknown` = perhaps applied, null = wrong in itself. */
 export function adviceOnFailure(error: unknown): 'refused' | 'unknown' | null {
-  if (!(error instanceof Error) || error.name === 'AbortError') return null;
-  const code = codeOf(error) ?? codeOf(error.cause);
+  // Not instanceof: an error of another realm (a frame, a VM) is one too.
+  if (typeof error !== 'object' || error === null || !('message' in error)) return null;
+  const { name, message, cause } = error as Error;
+  if (name === 'AbortError') return null;
+  const code = codeOf(error) ?? codeOf(cause);
   if (code !== null) {
     if (NEVER_SENT.has(code)) return 'refused';
     return /^ERR_(?!NETWORK|HTTP2|STREAM|SOCKET)/.test(code) ? null : 'unknown';
   }
-  if (error.cause !== undefined) return 'unknown';
+  if (cause !== undefined) return 'unknown';
   // Browsers tell no more than a sentence; a call that is wrong in itself is a TypeError too.
-  const network = /fail|network|load|terminated|socket|connect|sending request/i.test(error.message);
-  return network && !/execute|parse|invalid|unsupported/i.test(error.message) ? 'unknown' : null;
+  const network = /fail|network|load|terminated|socket|connect|sending request/i.test(message);
+  return network && !/execute|parse|invalid|unsupported/i.test(message) ? 'unknown' : null;
 }
 
 function codeOf(error: unknown): string | null {
