@@ -1,6 +1,8 @@
 // The decision: a pure function of what is known, what is asked and the time.
+import type { OwnAnswer } from './adapters/exchange.ts';
+import { UNNAMED } from './counts.ts';
 import { holding, isHeld, lastHolder, type State } from './state.ts';
-import { judge, type Rules, type WriteRequest, writes } from './surfaces.ts';
+import { judge, type Rules, type Verdict, type WriteRequest, writes } from './surfaces.ts';
 
 /** Why a write is refused, for whoever has to tell it to a person or a program. */
 export interface Refusal {
@@ -18,21 +20,46 @@ export interface Refusal {
 }
 
 export interface HttpRefusal extends Refusal {
-  readonly status: 503 | 423;
+  readonly status: 503 | 423 | 204;
   readonly headers: Readonly<Record<string, string>>;
-  /** An RFC 9457 problem. */
+  /** An RFC 9457 problem; empty with 204. */
   readonly body: string;
   /** The surface's name, or `unnamed`. */
   readonly surface: string;
 }
 
+/**
+ * What becomes of a request. Whoever knows `pass` only, and gives the refusal for everything else, lets no write through.
+ */
 export type Decision =
   | { readonly action: 'pass'; readonly write: boolean; readonly readOnlyHeader: string | null }
-  | { readonly action: 'refuse'; readonly refusal: HttpRefusal };
+  | { readonly action: 'refuse'; readonly refusal: HttpRefusal }
+  /** Answered as if it were done, and not done: `refusal` has the status 204 and no body. */
+  | { readonly action: 'drop'; readonly refusal: HttpRefusal }
+  /** To be kept in the queue (`admit` does that); where that fails, refused. */
+  | { readonly action: 'buffer'; readonly refusal: HttpRefusal }
+  /** Its body says whether it writes (`admit` looks at it); if it does, refused. */
+  | { readonly action: 'ask'; readonly refusal: HttpRefusal };
 
 /** Where no end is known, or it has passed: short, and constant, for clients that came at different times stay apart. */
 export const SHORT_RETRY_SECONDS = 30;
 const PROBLEM_TYPE = 'urn:problem-type:maint:read_only';
+
+const TITLES: Readonly<Record<string, string>> = {
+  idempotency_key_missing: 'Idempotency-Key is missing',
+  idempotency_key_invalid: 'Idempotency-Key cannot be understood',
+  idempotency_key_reused: 'Idempotency-Key was used for another request',
+  idempotency_in_flight: 'A request with this Idempotency-Key is being stored',
+  body_too_large: 'The body is too large to be kept',
+  body_late: 'The body did not arrive in time',
+  not_authorized: 'Not authorized',
+  queue_full: 'The queue is full',
+  queue_unknown: 'The queue did not answer',
+  queue_busy: 'Earlier writes are being applied',
+  queue_closed: 'The maintenance is over',
+  replay_not_applying: 'Not a replay that is under way',
+  receipt_unknown: 'No such receipt',
+};
 
 const PASS_READ: Decision = Object.freeze({ action: 'pass', write: false, readOnlyHeader: null });
 const PASS_WRITE: Decision = Object.freeze({ action: 'pass', write: true, readOnlyHeader: null });
@@ -47,10 +74,26 @@ export interface DecideOptions {
 /** Lets a request through or refuses it. Does no I/O and keeps nothing. */
 export function decide(state: State, request: WriteRequest, now: number, options: DecideOptions): Decision {
   if (!isHeld(state, now)) return writes(options.rules, request) ? PASS_WRITE : PASS_READ;
-  const verdict = judge(options.rules, request);
+  return decideHeld(state, judge(options.rules, request), now, options);
+}
+
+/** The decision while somebody holds. */
+export function decideHeld(state: State, verdict: Verdict, now: number, options: DecideOptions): Decision {
   if (!verdict.write) return { action: 'pass', write: false, readOnlyHeader: state.known ? state.header : null };
+  const refusal = httpRefusal(state, verdict, now, options);
+  if (verdict.how === 'drop' && verdict.surface?.status === 204) {
+    const { 'Cache-Control': noStore = 'no-store', 'Read-Only': header } = refusal.headers;
+    const headers = { 'Cache-Control': noStore, ...(header === undefined ? {} : { 'Read-Only': header }) };
+    return { action: 'drop', refusal: { ...refusal, status: 204, headers, body: '' } };
+  }
+  const action = verdict.how === 'buffer' || verdict.how === 'ask' ? verdict.how : 'refuse';
+  return { action, refusal };
+}
+
+function httpRefusal(state: State, verdict: Verdict, now: number, options: DecideOptions): HttpRefusal {
   const refusal = refusalOf(state, now, options.random);
-  const status = verdict.surface?.status ?? options.status;
+  const own = verdict.surface?.status;
+  const status = own === undefined || own === null || own === 204 ? options.status : own;
   const body = JSON.stringify({
     type: PROBLEM_TYPE,
     title: 'Read-only for maintenance',
@@ -65,9 +108,37 @@ export function decide(state: State, request: WriteRequest, now: number, options
     'Retry-After': String(refusal.retryAfter),
     ...(state.known ? { 'Read-Only': state.header } : {}),
   };
+  return { ...refusal, status, headers, body, surface: verdict.surface?.name ?? UNNAMED };
+}
+
+/** An answer of the guard's own that is not about the window alone. */
+export function problem(
+  state: State,
+  status: number,
+  code: string,
+  detail: string,
+  retryAfter: number | null = null,
+  more: Readonly<Record<string, string | number>> = {},
+): OwnAnswer {
+  const body = JSON.stringify({
+    type: `urn:problem-type:maint:${code}`,
+    title: TITLES[code] ?? 'Maintenance',
+    status,
+    detail,
+    code,
+    ...more,
+    ...(retryAfter === null ? {} : { retry_after: retryAfter }),
+  });
   return {
-    action: 'refuse',
-    refusal: { ...refusal, status, headers, body, surface: verdict.surface?.name ?? 'unnamed' },
+    status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      'Content-Length': String(Buffer.byteLength(body)),
+      'Cache-Control': 'no-store',
+      ...(retryAfter === null ? {} : { 'Retry-After': String(retryAfter) }),
+      ...(state.known && state.holders.length > 0 ? { 'Read-Only': state.header } : {}),
+    },
+    body,
   };
 }
 

@@ -1,15 +1,35 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Admission, IncomingRequest } from './adapters/exchange.ts';
+import type { BodyReader } from './adapters/body.ts';
+import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import { expressMiddleware, type Middleware } from './adapters/express.ts';
 import { type FastifyPlugin, fastifyPlugin } from './adapters/fastify.ts';
+import { type FetchHandler, guardFetch } from './adapters/fetch.ts';
+import { type HonoMiddleware, honoMiddleware } from './adapters/hono.ts';
 import { guardListener, type HttpListener } from './adapters/http.ts';
+import { guardUpgrade, type UpgradeListener } from './adapters/upgrade.ts';
+import { type Authorize, type Buffering, createBuffering } from './buffer.ts';
 import { type JobSkipped, jobSkipped, ReadOnlyError, type ToolRefused, toolRefused } from './calls.ts';
-import { createTally, type GuardCounts } from './counts.ts';
-import { type Decision, decide, refusalOf, SHORT_RETRY_SECONDS } from './decide.ts';
+import { createTally, type GuardCounts, UNNAMED, type WriteKind } from './counts.ts';
+import { type Decision, decide, decideHeld, problem, refusalOf, SHORT_RETRY_SECONDS } from './decide.ts';
+import { bodyWrites } from './graphql.ts';
 import { createKeeper, type GuardLog, type Ready } from './keeper.ts';
+import { prometheusText } from './metrics.ts';
+import type { WriteQueue } from './queue.ts';
+import { createScheduler, type GuardScheduler, type SchedulerOptions } from './scheduler.ts';
 import type { FlagSource } from './sources/source.ts';
-import { isHeld } from './state.ts';
-import { compileSurfaces, type Surface, type WriteRequest } from './surfaces.ts';
+import { isHeld, type State } from './state.ts';
+import {
+  compileSurfaces,
+  judge,
+  judgeCall,
+  type Rule,
+  type Surface,
+  surfaceSeen,
+  upgradePasses,
+  type Verdict,
+  type WriteRequest,
+  writes,
+} from './surfaces.ts';
 import { type MaintenanceDocument, maintenanceDocument, WELL_KNOWN_HEADERS, WELL_KNOWN_PATH } from './well-known.ts';
 
 export interface GuardOptions {
@@ -40,13 +60,32 @@ export interface GuardOptions {
   readonly readyTimeoutMs?: number;
   /** An age of the flag above this is `stale` in the counts, in milliseconds. Default 10,000. */
   readonly staleAfterMs?: number;
+  /** Where `buffer` surfaces keep their writes: `openQueue` of `@maint/intents`, or your own. */
+  readonly queue?: WriteQueue;
+  /**
+   * Who may have a write kept. Its credentials are not stored, and it is applied with the service's own later: so this is
+   * the last moment to look at them. Needed with `buffer` surfaces. `elsewhere`: what stands before the guard does it, or
+   * anybody may.
+   */
+  readonly authorize?: Authorize;
+  /** Where receipts are looked up. Who knows one may ask how it ended. Default `/.well-known/maintenance/receipts`. */
+  readonly receiptsPath?: string;
+  /** How long a body that has to be read may take, in milliseconds. Default 30,000. */
+  readonly bodyTimeoutMs?: number;
+  /** How long the queue and `authorize` may take, in milliseconds. Default 10,000. */
+  readonly queueTimeoutMs?: number;
   /** Serve `/.well-known/maintenance`. It is public, and so are `reason` and `contact`. Default true. */
   readonly wellKnown?: boolean;
 }
 
 export interface CallOptions {
-  /** The name in the counts and in messages. Default: the function's own. */
+  /** The name in the surfaces, the counts and messages. Default: the function's own. */
   readonly name?: string;
+}
+
+export interface NamedCallOptions extends CallOptions {
+  /** Default `tool`. */
+  readonly kind?: 'tool' | 'job' | 'vector' | 'kv';
 }
 
 /** All functions can be taken off the object. None of them throws because of the flag, the source or the guard itself. */
@@ -59,6 +98,16 @@ export interface Guard {
   express(): Middleware;
   /** A plugin for Fastify; covers all routes of the instance that it is registered on. */
   readonly fastify: FastifyPlugin;
+  /** A middleware for Hono 4, before everything else: `app.use(guard.hono())`. */
+  hono(): HonoMiddleware;
+  /** Wraps any handler from a `Request` to a `Response`. */
+  fetch<Rest extends unknown[]>(handler: FetchHandler<Rest>): (request: Request, ...rest: Rest) => Promise<Response>;
+  /**
+   * Wraps a listener of `upgrade`: `server.on('upgrade', guard.upgrade(listener))`. While the system is read-only no new
+   * WebSocket is opened, unless a surface lets GET pass on its path. Those that are open already are the service's: it
+   * asks `readOnly()` for each message, or wraps what a message does with `call`.
+   */
+  upgrade(listener: UpgradeListener): UpgradeListener;
   /**
    * A tool with side effects. While the system is read-only its function is not called, and the wrapped one rejects with
    * a `ReadOnlyError`, or returns `{ error }` with `onRefused: 'return'`.
@@ -71,6 +120,17 @@ export interface Guard {
     fn: (...args: Args) => Result,
     options?: CallOptions & { readonly onRefused?: 'throw' },
   ): (...args: Args) => Promise<Awaited<Result>>;
+  /** `tool` for any kind of call that surfaces match by name: an upsert into a vector store, a mutation of a key-value store. */
+  call<Args extends unknown[], Result>(
+    fn: (...args: Args) => Result,
+    options: NamedCallOptions & { readonly onRefused: 'return' },
+  ): (...args: Args) => Promise<Awaited<Result> | ToolRefused>;
+  call<Args extends unknown[], Result>(
+    fn: (...args: Args) => Result,
+    options?: NamedCallOptions & { readonly onRefused?: 'throw' },
+  ): (...args: Args) => Promise<Awaited<Result>>;
+  /** For cron handlers, queue workers and timers: runs are skipped while the system is read-only. */
+  scheduler(options?: SchedulerOptions): GuardScheduler;
   /** A job that writes. While the system is read-only the run is skipped, and says so (`isSkipped`). */
   job<Args extends unknown[], Result>(
     fn: (...args: Args) => Result,
@@ -83,6 +143,8 @@ export interface Guard {
   /** Whether somebody holds now. A long job asks between its pieces. */
   readOnly(): boolean;
   counts(): GuardCounts;
+  /** The counts in the Prometheus text format (`METRICS_CONTENT_TYPE`). */
+  metrics(): string;
   /** What `/.well-known/maintenance` says. */
   maintenance(): MaintenanceDocument;
   /** Resolves when the source has answered, or has not within `readyTimeoutMs`. Await it before listening. */
@@ -92,8 +154,11 @@ export interface Guard {
 }
 
 /** Reads that pass off the window: nothing to say, nothing to count. One object for all of them. */
-const ADMITTED: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: null });
+const ADMITTED: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: null, wait: null });
 const SAFE_ENOUGH = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+const RECEIPTS_PATH = '/.well-known/maintenance/receipts';
+/** For so long after a window the queue is asked for each write that has an order, whatever its memory says. */
+const FRESH_MS = 60_000;
 
 /**
  * Makes the guard of one process and begins to watch the flag.
@@ -102,11 +167,14 @@ const SAFE_ENOUGH = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
  */
 export function createGuard(options: GuardOptions): Guard {
   const { clock = Date.now, random = Math.random, status = 503, onUnknown = 'pass', wellKnown = true } = options;
+  const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, queue } = options;
   checkOptions(options);
   const rules = compileSurfaces(options.surfaces, options.healthPaths ?? ['/health', '/healthz', '/livez', '/readyz']);
+  checkBuffering(rules.buffers, options);
   const deciding = { rules, status, random };
   const log = quietly(options.log ?? logToConsole);
-  const tally = createTally();
+  const tally = createTally(rules.names);
+  const createdAt = clock();
   const keeper = createKeeper({
     source: options.source,
     environment: options.environment,
@@ -117,36 +185,178 @@ export function createGuard(options: GuardOptions): Guard {
     log,
     tally,
   });
+  const buffering: Buffering | null = queue
+    ? createBuffering({
+        queue,
+        authorize: options.authorize ?? 'elsewhere',
+        receiptsPath,
+        bodyTimeoutMs,
+        queueTimeoutMs: options.queueTimeoutMs ?? 10_000,
+        state: () => keeper.current,
+        clock,
+        random,
+        tally,
+        log,
+      })
+    : null;
   const leaveHttp = () => tally.leave('http');
-  const admittedWrite: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: leaveHttp });
+  const admittedWrite: Admission = Object.freeze({ ...ADMITTED, leave: leaveHttp });
 
   function decideAndCount(request: WriteRequest): Decision {
     const now = clock();
     const decision = decide(keeper.current, request, now, deciding);
-    if (decision.action === 'refuse') tally.refused('http', decision.refusal.surface, now);
-    else if (decision.write) passedUnknown();
+    if (decision.action === 'drop') tally.count('dropped', decision.refusal.surface);
+    else if (decision.action !== 'pass') tally.refused('http', decision.refusal.surface, now);
+    else if (decision.write) countPassed(request);
     return decision;
   }
 
   function admit(request: IncomingRequest): Admission {
     try {
-      if (wellKnown && isWellKnown(request)) return { ...ADMITTED, answer: serveWellKnown() };
-      const decision = decideAndCount(request);
-      if (decision.action === 'refuse') return { ...ADMITTED, answer: decision.refusal };
-      if (decision.write) {
-        tally.enter('http');
-        return admittedWrite;
-      }
-      return decision.readOnlyHeader === null ? ADMITTED : { ...ADMITTED, readOnlyHeader: decision.readOnlyHeader };
+      const own = ownAnswer(request);
+      if (own) return own;
+      const now = clock();
+      const state = keeper.current;
+      return isHeld(state, now) ? admitHeld(request, state, now) : admitOpen(request, now);
     } catch (error) {
       return admitAfterFault(request, error);
     }
   }
 
+  function admitOpen(request: IncomingRequest, now: number): Admission {
+    if (!writes(rules, request)) return ADMITTED;
+    if (rules.ordered.length > 0 && buffering) {
+      const verdict = orderedAndWaiting(request, now);
+      if (verdict) return waiting(busyAnswer(), request, verdict, (body) => afterEarlierOnes(request, verdict, body));
+    }
+    return admitWrite(request);
+  }
+
+  function admitHeld(request: IncomingRequest, state: State, now: number): Admission {
+    const judged = judge(rules, request);
+    // A replay that was kept or dropped again would count as applied.
+    const replay = judged.write && request.headers['maint-replay'] !== undefined;
+    const verdict: Verdict = replay ? { ...judged, how: 'refuse', ifWrite: 'refuse' } : judged;
+    const decision = decideHeld(state, verdict, now, deciding);
+    if (decision.action === 'pass') {
+      if (verdict.surface) tally.count('passed', verdict.surface.name);
+      return decision.readOnlyHeader === null ? ADMITTED : { ...ADMITTED, readOnlyHeader: decision.readOnlyHeader };
+    }
+    const { refusal } = decision;
+    if (decision.action === 'ask')
+      return waiting(refusal, request, verdict, (body) => afterItsBody(request, verdict, body));
+    if (decision.action === 'buffer' && buffering) {
+      return waiting(refusal, request, verdict, async (body) => buffering.keep(request, verdict, body));
+    }
+    return { ...ADMITTED, answer: counted(refusal, verdict, request) };
+  }
+
+  function admitWrite(request: WriteRequest): Admission {
+    countPassed(request);
+    tally.enter('http');
+    return admittedWrite;
+  }
+
+  /** An admission that waits; a fault on the way is a refusal. */
+  function waiting(
+    fallback: OwnAnswer,
+    request: IncomingRequest,
+    verdict: Verdict,
+    work: (body: BodyReader) => Promise<OwnAnswer | Admission>,
+  ): Admission {
+    const wait = async (body: BodyReader): Promise<Admission> => {
+      try {
+        const result = await work(body);
+        return 'wait' in result ? result : { ...ADMITTED, answer: counted(result, verdict, request) };
+      } catch (error) {
+        fault(error);
+        return { ...ADMITTED, answer: counted(fallback, verdict, request) };
+      }
+    };
+    return { ...ADMITTED, answer: fallback, wait };
+  }
+
+  function counted(answer: OwnAnswer, { surface }: Verdict, request: WriteRequest): OwnAnswer {
+    if (answer.status === 204) tally.count('dropped', surface?.name ?? UNNAMED);
+    else if (answer.status !== 202) {
+      tally.refused('http', surface?.name ?? UNNAMED, clock());
+      if (!surface) tally.unnamed(request.method, request.url);
+    }
+    return answer;
+  }
+
+  /** A GraphQL request while somebody holds: its document says what it is. */
+  async function afterItsBody(
+    request: IncomingRequest,
+    verdict: Verdict,
+    body: BodyReader,
+  ): Promise<OwnAnswer | Admission> {
+    const rule = verdict.surface as Rule;
+    const read = await body.read(rule.maxBytes, bodyTimeoutMs, true);
+    if (read.is === 'body' && rule.operations && !bodyWrites(rule.operations, request.headers, read.bytes)) {
+      const { current } = keeper;
+      return { ...ADMITTED, readOnlyHeader: isHeld(current, clock()) && current.known ? current.header : null };
+    }
+    if (read.is === 'taken') fault(new Error('a body was read before the guard, which must stand before all parsers'));
+    if (read.is === 'body' && verdict.ifWrite === 'buffer' && buffering) {
+      return buffering.keep(request, verdict, body, read.bytes);
+    }
+    const decision = decideHeld(keeper.current, { ...verdict, how: verdict.ifWrite }, clock(), deciding);
+    if (decision.action === 'pass') throw new Error('a write cannot pass here');
+    return decision.refusal;
+  }
+
+  /** After the window: a write whose earlier ones still wait goes behind them. */
+  async function afterEarlierOnes(
+    request: IncomingRequest,
+    verdict: Verdict,
+    body: BodyReader,
+  ): Promise<OwnAnswer | Admission> {
+    const rule = verdict.surface as Rule;
+    let bytes: Uint8Array | undefined;
+    if (verdict.how === 'ask' && rule.operations) {
+      const read = await body.read(rule.maxBytes, bodyTimeoutMs, true);
+      if (read.is !== 'body') return busyAnswer();
+      if (!bodyWrites(rule.operations, request.headers, read.bytes)) return ADMITTED;
+      bytes = read.bytes;
+    }
+    const { waits, keep } = buffering as Buffering;
+    const behind = await waits(request, verdict);
+    if (typeof behind === 'object') return behind;
+    if (behind) return keep(request, verdict, body, bytes);
+    // Somebody may have begun to hold meanwhile.
+    const now = clock();
+    if (!isHeld(keeper.current, now)) return admitWrite(request);
+    const held = admitHeld(request, keeper.current, now);
+    if (held.wait === null) return held;
+    return bytes ? keep(request, { ...verdict, how: 'buffer' }, body, bytes) : held.wait(body);
+  }
+
+  /** The verdict on a write that is to be applied in order, where anything of its surface may still wait. */
+  function orderedAndWaiting(request: IncomingRequest, now: number): Verdict | null {
+    const fresh = now - Math.max(keeper.lastHeldAt(now), createdAt) < FRESH_MS;
+    if (!fresh && !rules.ordered.some((rule) => pending(rule.name))) return null;
+    const verdict = judge(rules, request);
+    const rule = verdict.surface;
+    if (!rule || rule.disposition !== 'buffer' || rule.order === null) return null;
+    return fresh || pending(rule.name) ? verdict : null;
+  }
+
+  function pending(surface: string): boolean {
+    try {
+      return queue?.pending(surface) !== false;
+    } catch {
+      return true;
+    }
+  }
+
+  function busyAnswer(): OwnAnswer {
+    return problem(keeper.current, 503, 'queue_busy', 'Earlier writes are being applied.', 5);
+  }
+
   /** A fault of the guard itself: what is surely a write is refused while somebody holds, the rest goes on. */
   function admitAfterFault(request: IncomingRequest, error: unknown): Admission {
-    tally.error('internal');
-    log('error', 'the guard failed on a request', { error: error instanceof Error ? error.message : String(error) });
+    fault(error);
     if (keeper.current.holdsUntil === Number.NEGATIVE_INFINITY || SAFE_ENOUGH.has(request.method)) return ADMITTED;
     const headers = {
       'Content-Type': 'application/problem+json',
@@ -156,32 +366,70 @@ export function createGuard(options: GuardOptions): Guard {
     return { ...ADMITTED, answer: { status, headers, body: '{"title":"Read-only","code":"read_only"}' } };
   }
 
-  function serveWellKnown() {
+  function fault(error: unknown): void {
+    tally.error('internal');
+    log('error', 'the guard failed on a request', { error: error instanceof Error ? error.message : String(error) });
+  }
+
+  /** What the guard serves itself: the banner's document, and receipts. */
+  function ownAnswer(request: IncomingRequest): Admission | null {
+    if (wellKnown && isWellKnown(request)) return { ...ADMITTED, answer: serveWellKnown() };
+    if (!buffering || !request.url.startsWith(receiptsPath)) return null;
+    if (request.method !== 'GET' && request.method !== 'HEAD') return null;
+    const [, id] = /^\/([^/?]+)(?:\?|$)/.exec(request.url.slice(receiptsPath.length)) ?? [];
+    if (id === undefined) return null;
+    const wait = async () => ({ ...ADMITTED, answer: await buffering.receipt(id) });
+    return { ...ADMITTED, answer: problem(keeper.current, 503, 'queue_unknown', 'Ask again.', 5), wait };
+  }
+
+  function serveWellKnown(): OwnAnswer {
     return { status: 200, headers: WELL_KNOWN_HEADERS, body: JSON.stringify(maintenance()) };
   }
 
   function maintenance(): MaintenanceDocument {
-    return maintenanceDocument(keeper, tally, clock());
+    return maintenanceDocument(keeper, tally, depth(), clock());
   }
 
-  function passedUnknown(): void {
+  function depth(): GuardCounts['queue'] {
+    try {
+      return queue?.depth() ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  function countPassed(request: WriteRequest): void {
+    const name = surfaceSeen(rules, request)?.name;
+    if (name === undefined) tally.unnamed(request.method, request.url);
+    passed(name ?? UNNAMED);
+  }
+
+  function passed(name: string): void {
+    tally.count('passed', name);
     if (keeper.current.known) return;
+    tally.count('passedUnknown', name);
     if (tally.passedUnknown() === 1) log('warn', 'a write passes though nothing is known about the flag', {});
   }
 
-  /** Runs a tool or a job, unless somebody holds. */
+  /** Runs a call, unless somebody holds. */
   async function call<Result, Refused>(
-    kind: 'tool' | 'job',
+    kind: Exclude<WriteKind, 'http'>,
     name: string,
     run: () => Result,
     refuse: (refusal: ReturnType<typeof refusalOf>) => Refused,
   ): Promise<Awaited<Result> | Refused> {
     const now = clock();
-    if (isHeld(keeper.current, now)) {
-      tally.refused(kind, name, now);
+    const rule = judgeCall(rules, kind, name);
+    const counts = rule?.name ?? name;
+    if (isHeld(keeper.current, now) && rule?.disposition !== 'pass') {
+      if (rule?.disposition === 'drop') {
+        tally.count('dropped', counts);
+        return undefined as Awaited<Result>;
+      }
+      tally.refused(kind, counts, now);
       return refuse(refusalOf(keeper.current, now, random));
     }
-    passedUnknown();
+    passed(counts);
     tally.enter(kind);
     try {
       return await run();
@@ -190,13 +438,19 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  function tool<Args extends unknown[], Result>(
+  function job<Result>(name: string, run: () => Result): Promise<Awaited<Result> | JobSkipped> {
+    return call('job', name, run, jobSkipped);
+  }
+
+  function named<Args extends unknown[], Result>(
     fn: (...args: Args) => Result,
-    { name = fn.name || 'tool', onRefused = 'throw' }: CallOptions & { readonly onRefused?: 'throw' | 'return' } = {},
+    options: NamedCallOptions & { readonly onRefused?: 'throw' | 'return' } = {},
   ) {
+    const { kind = 'tool', onRefused = 'throw' } = options;
+    const name = options.name || fn.name || kind;
     return (...args: Args) =>
       call(
-        'tool',
+        kind,
         name,
         () => fn(...args),
         (refusal): ToolRefused => {
@@ -206,37 +460,111 @@ export function createGuard(options: GuardOptions): Guard {
       );
   }
 
+  function upgradeRefusal(request: IncomingMessage): OwnAnswer | null {
+    try {
+      const now = clock();
+      const { method = '', url = '', headers } = request;
+      const incoming = { method, url, headers };
+      if (!isHeld(keeper.current, now) || upgradePasses(rules, incoming)) return null;
+      const { surface } = judge(rules, incoming);
+      const verdict: Verdict = { write: true, surface, how: 'refuse', ifWrite: 'refuse', params: {} };
+      const decision = decideHeld(keeper.current, verdict, now, deciding);
+      return decision.action === 'pass' ? null : counted(decision.refusal, verdict, incoming);
+    } catch (error) {
+      fault(error);
+      return busyAnswer();
+    }
+  }
+
+  function counts(): GuardCounts {
+    const flagAgeMs = keeper.ageMs();
+    const stale = flagAgeMs === null || flagAgeMs > (options.staleAfterMs ?? 10_000);
+    return { ...tally.snapshot(), readOnly: isHeld(keeper.current, clock()), flagAgeMs, stale, queue: depth() };
+  }
+
+  /** Calls back at every change, and when the last holder runs out by the clock. */
+  function watchState(listener: () => void): () => void {
+    let timer: NodeJS.Timeout | undefined;
+    function changed(): void {
+      clearTimeout(timer);
+      const left = keeper.current.holdsUntil - clock();
+      if (left > 0 && Number.isFinite(left)) {
+        timer = setTimeout(changed, Math.min(left + 1, 60_000));
+        timer.unref();
+      }
+      listener();
+    }
+    const stop = keeper.onChange(changed);
+    changed();
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }
+
   return {
     http: (listener) => guardListener(admit, listener),
     express: () => expressMiddleware(admit),
     fastify: fastifyPlugin(admit),
-    tool: tool as Guard['tool'],
+    hono: () => honoMiddleware(admit),
+    fetch: (handler) => guardFetch(admit, handler),
+    upgrade: (listener) => guardUpgrade(upgradeRefusal, listener),
+    tool: ((fn, options) => named(fn, { ...options, kind: 'tool' })) as Guard['tool'],
+    call: named as Guard['call'],
     job:
       (fn, { name = fn.name || 'job' } = {}) =>
       (...args) =>
-        call('job', name, () => fn(...args), jobSkipped),
+        job(name, () => fn(...args)),
+    scheduler: (options) =>
+      createScheduler(
+        {
+          held: () => isHeld(keeper.current, clock()),
+          watch: watchState,
+          job,
+          failed(message, error) {
+            tally.error('internal');
+            log('error', message, { error: error instanceof Error ? error.message : String(error) });
+          },
+        },
+        options,
+      ),
     decide: decideAndCount,
     admit,
     readOnly: () => isHeld(keeper.current, clock()),
-    counts() {
-      const flagAgeMs = keeper.ageMs();
-      const stale = flagAgeMs === null || flagAgeMs > (options.staleAfterMs ?? 10_000);
-      return { ...tally.snapshot(), readOnly: isHeld(keeper.current, clock()), flagAgeMs, stale };
-    },
+    counts,
+    metrics: () => prometheusText(counts()),
     maintenance,
     ready: keeper.ready,
     close: keeper.close,
   };
 }
 
-function checkOptions({ source, status, onUnknown }: GuardOptions): void {
-  if (typeof source?.start !== 'function')
-    throw new TypeError('source: fileSource(path), redisSource(client) or your own');
+function checkOptions({ source, status, onUnknown, receiptsPath }: GuardOptions): void {
+  if (typeof source?.start !== 'function') {
+    throw new TypeError('source: fileSource(path), redisSource(client), httpSource(url) or your own');
+  }
   if (status !== undefined && status !== 503 && status !== 423) {
     throw new TypeError(`status: ${String(status)}, allowed are 503 and 423`);
   }
   if (onUnknown !== undefined && onUnknown !== 'pass' && onUnknown !== 'refuse') {
     throw new TypeError(`onUnknown: ${String(onUnknown)}, allowed are pass and refuse`);
+  }
+  if (receiptsPath !== undefined && !/^(?:\/[\w.~-]+)+$/.test(receiptsPath)) {
+    throw new TypeError(`receiptsPath: ${String(receiptsPath)}, allowed is a path such as ${RECEIPTS_PATH}`);
+  }
+}
+
+function checkBuffering(buffers: boolean, { queue, authorize }: GuardOptions): void {
+  if (queue !== undefined && typeof queue?.accept !== 'function') {
+    throw new TypeError('queue: openQueue() of @maint/intents, or your own WriteQueue');
+  }
+  if (!buffers) return;
+  if (!queue)
+    throw new TypeError('queue: a surface has the disposition buffer, and there is no queue to keep its writes');
+  if (authorize !== 'elsewhere' && typeof authorize !== 'function') {
+    throw new TypeError(
+      "authorize: a function that says who may have a write kept, or 'elsewhere' where that is decided before the guard: kept writes are applied with the service's own credential",
+    );
   }
 }
 

@@ -26,6 +26,10 @@ export interface Keeper {
   /** Replaced as a whole at every change: a request reads it once. */
   readonly current: State;
   ageMs(): number | null;
+  /** When somebody last held, as far as it is known; -Infinity: never seen. */
+  lastHeldAt(now: number): number;
+  /** Called after every change of the state. Returns how to stop that. */
+  onChange(listener: () => void): () => void;
   ready(): Promise<Ready>;
   close(): Promise<void>;
 }
@@ -44,8 +48,18 @@ export function createKeeper(options: KeeperOptions): Keeper {
   });
   const giveUp = setTimeout(() => firstKnown(keeper.current.known ? 'local_copy' : 'unknown'), options.readyTimeoutMs);
 
+  let heldAt = Number.NEGATIVE_INFINITY;
+  const listeners = new Set<() => void>();
   const keeper = {
     current: unknownState(options.onUnknown),
+    lastHeldAt(now: number) {
+      const { known, holdsUntil } = keeper.current;
+      return known ? Math.max(heldAt, Math.min(holdsUntil, now)) : heldAt;
+    },
+    onChange(listener: () => void) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     ageMs: () => (seenAt === null ? null : Math.max(0, clock() - seenAt)),
     ready: () => ready,
     async close() {
@@ -76,8 +90,10 @@ export function createKeeper(options: KeeperOptions): Keeper {
     const was = isHeld(before, now);
     const is = isHeld(after, now);
     if (is && !(was && before.known)) tally.periodBegins();
+    if (before.known) heldAt = keeper.lastHeldAt(now);
     keeper.current = after;
     document = text;
+    for (const listener of listeners) listener();
     if (was !== is || !before.known) {
       log('info', is ? 'read-only' : 'read-write', { holders: after.holders.map((h) => h.window) });
     }

@@ -59,6 +59,23 @@ export function segments(path: string): string[] {
     .map((segment) => segment.normalize('NFC').toLowerCase());
 }
 
+/**
+ * One segment of a target as everybody decodes it, or null where servers could differ: escapes that hide what separates
+ * or resolves, and what is no UTF-8.
+ */
+export function plainSegment(segment: string): string | null {
+  if (/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/.test(segment)) return segment;
+  if (!/^(?:[A-Za-z0-9_~!$'()*+,=:@&.-]|%[0-9A-Fa-f]{2})+$/.test(segment)) return null;
+  let text: string;
+  try {
+    text = decodeURIComponent(segment);
+  } catch {
+    return null;
+  }
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be in it
+  return /[/\\;?#%\x00-\x1f\x7f]|^[.\s]|[.\s]$|\.\./.test(text) ? null : text;
+}
+
 function decode(path: string, which: RegExp): string {
   return path.replace(/%([0-7][0-9A-Fa-f])/g, (coded, hex: string) => {
     const character = String.fromCharCode(Number.parseInt(hex, 16));

@@ -1,25 +1,56 @@
-// Which requests write. Refusing looks at every reading of the path; letting an unsafe method through looks at one
-// exact, plain path. A mistake is then a refused write, never an admitted one.
+// Which requests write, and what becomes of them. Refusing looks at every reading of the path; letting an unsafe method
+// through, keeping it for later and pretending that it was done look at one exact path. A mistake is then a refused
+// write, never an admitted one.
 import { isRecord } from './document.ts';
-import { isPlain, rawPath, readings, segments } from './paths.ts';
+import { compileOperations, targetWrites, type WritingOperations } from './graphql.ts';
+import { isPlain, plainSegment, rawPath, readings, segments } from './paths.ts';
+
+/** Where a value of a request is: a parameter of `match.path`, or a header. */
+export type Where = { readonly param: string } | { readonly header: string };
 
 /** One way to write, as in surfaces.yaml. Fields that are not named here are ignored. */
 export interface Surface {
+  /** Unique. */
   readonly name: string;
-  /** Only `http` is matched by path; `tool` and `job` are known by the name given to `guard.tool` and `guard.job`. */
+  /**
+   * `http` (default) and `graphql` are matched by their requests, `tool` and `job` by the names given to `guard.tool`,
+   * `guard.job`, `guard.call` and `guard.scheduler`; `vector` and `kv` by either.
+   */
   readonly kind?: string;
   readonly match?: {
-    /** Default: every method that is not safe. `GET` includes `HEAD`. */
+    /** Default: every method that is not safe; GraphQL: GET and POST. `GET` includes `HEAD`. */
     readonly methods?: readonly string[];
     /** Whole segments, `:param`, `:param?`, and a final `*` for any rest, also an empty one. */
     readonly path?: string;
+    /** Names of calls; a final `*` is a prefix. Default: the surface's own name. */
+    readonly names?: readonly string[];
+    /** GraphQL: the operations that write, `mutation` or `query:Name`. Default `[mutation]`. */
+    readonly operations?: readonly string[];
   };
   /**
-   * `pass`: not a write although its method is unsafe (a search by POST). Such a path has neither `:param?` nor `*`.
-   * Everything else is refused while the system is read-only.
+   * While the system is read-only: `refuse` (default); `buffer`: kept in the guard's queue, answered with 202; `drop`:
+   * refused, or with `status: 204` answered as if done; `pass`: not a write although its method is unsafe (a search by
+   * POST), or one that must work (a logout at a session store outside). What passes has neither `:param?` nor `*`.
    */
   readonly disposition?: string;
+  /** 503 or 423; with `drop` also 204. Default: the guard's own. */
   readonly status?: number;
+  /** With `buffer`: writes that share this value are applied in the order of their acceptance. Default: no order. */
+  readonly order?: Where;
+  /** Keys of different tenants never meet. Default: one tenant. */
+  readonly tenant?: Where;
+  /** `header` (default): a buffered write needs an Idempotency-Key. `content`: without one, a key is derived from the request. */
+  readonly key?: string;
+  /** `service` (default): the user's credentials are not stored, the replay brings the service's own. `user` cannot be buffered. */
+  readonly credential?: string;
+  /** Headers that are stored beside those that say what the body is. */
+  readonly keep_headers?: readonly string[];
+  /** Of one buffered body, or of a GraphQL request that has to be looked at. Default 1 MiB. */
+  readonly max_bytes?: number;
+  /** For people. */
+  readonly owner?: string;
+  readonly purpose?: string;
+  readonly canary?: unknown;
 }
 
 export interface WriteRequest {
@@ -34,30 +65,98 @@ export interface WriteRequest {
 export interface Verdict {
   readonly write: boolean;
   readonly surface: Rule | null;
+  /**
+   * What becomes of it while somebody holds. `ask`: the body decides whether it writes; `ifWrite` what becomes of it then.
+   * What is no write passes.
+   */
+  readonly how: 'pass' | 'refuse' | 'drop' | 'buffer' | 'ask';
+  readonly ifWrite: 'refuse' | 'drop' | 'buffer';
+  /** The parameters of an exact path, decoded. */
+  readonly params: Readonly<Record<string, string>>;
 }
 
-interface Rule {
+export interface Rule {
   readonly name: string;
-  readonly status: 503 | 423 | null;
+  readonly disposition: 'refuse' | 'buffer' | 'drop' | 'pass';
+  readonly status: 503 | 423 | 204 | null;
   /** null: every unsafe method. */
   readonly methods: ReadonlySet<string> | null;
   readonly pattern: readonly Part[];
+  /** The same, for a plain path. */
+  readonly plain: RegExp;
+  readonly operations: WritingOperations | null;
+  readonly order: Where | null;
+  readonly tenant: Where | null;
+  readonly key: 'header' | 'content';
+  readonly keepHeaders: readonly string[];
+  readonly maxBytes: number;
+}
+
+/** A tool, a job, a vector or a key-value mutation that is called by name. */
+export interface NameRule {
+  readonly name: string;
+  readonly kind: string;
+  /** `drop` with status 204 only: without it a dropped call is refused like any other. */
+  readonly disposition: 'refuse' | 'drop' | 'pass';
+  readonly names: ReadonlySet<string>;
+  readonly prefixes: readonly string[];
 }
 
 export interface Rules {
   readonly refusing: readonly Rule[];
   readonly passing: readonly Rule[];
+  readonly named: readonly NameRule[];
+  /** Those that are buffered in order: after the window they are, as long as their own earlier ones wait. */
+  readonly ordered: readonly Rule[];
+  readonly buffers: boolean;
   readonly health: ReadonlySet<string>;
   /** Some surface names a safe method that writes: only then do reads need a look at their path. */
   readonly safeWrites: boolean;
+  /** All names, in the order of the file. */
+  readonly names: readonly string[];
+  readonly index: Index;
 }
 
-type Part = { readonly is: 'text'; readonly text: string } | { readonly is: 'one' | 'maybe' | 'rest' };
+/** By the first segment of a plain path, in lower case: the rules that may fit, in the order of the file. */
+interface Index {
+  readonly byFirst: ReadonlyMap<string, readonly Rule[]>;
+  readonly others: readonly Rule[];
+}
+
+type Part =
+  | { readonly is: 'text'; readonly text: string; readonly exact: string }
+  | { readonly is: 'one' | 'maybe'; readonly param: string }
+  | { readonly is: 'rest' };
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override'];
-const NO_WRITE: Verdict = Object.freeze({ write: false, surface: null });
-const UNNAMED_WRITE: Verdict = Object.freeze({ write: true, surface: null });
+const HTTP_KINDS = new Set(['http', 'graphql', 'vector', 'kv']);
+const NAME_KINDS = new Set(['tool', 'job', 'vector', 'kv']);
+const KINDS = ['http', 'graphql', 'tool', 'job', 'vector', 'kv'];
+const DISPOSITIONS = ['refuse', 'buffer', 'drop', 'pass'] as const;
+const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({});
+const NO_WRITE: Verdict = Object.freeze({
+  write: false,
+  surface: null,
+  how: 'pass',
+  ifWrite: 'refuse',
+  params: NO_PARAMS,
+});
+const UNNAMED_WRITE: Verdict = Object.freeze({
+  write: true,
+  surface: null,
+  how: 'refuse',
+  ifWrite: 'refuse',
+  params: NO_PARAMS,
+});
+const MIB = 1024 * 1024;
+
+/** Said by whoever asks, and nobody else's business; or of the connection and not of the request. */
+const NEVER_KEPT = new Set([
+  ...['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'set-cookie'],
+  ...['connection', 'content-length', 'expect', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
+  ...['idempotency-key', 'maint-replay', ...OVERRIDES],
+]);
 
 /**
  * Prepares the surfaces for matching.
@@ -70,15 +169,41 @@ export function compileSurfaces(input: unknown, healthPaths: readonly string[]):
   if (list !== undefined && !Array.isArray(list)) throw new TypeError('surfaces: a list, or { surfaces: [...] }');
   const refusing: Rule[] = [];
   const passing: Rule[] = [];
+  const named: NameRule[] = [];
+  const names = new Set<string>();
   for (const [index, surface] of (list ?? []).entries()) {
     const where = `surfaces[${index}]`;
     if (!isRecord(surface)) throw new TypeError(`${where}: an object with name, kind and match`);
-    if (surface.kind !== undefined && surface.kind !== 'http') continue;
-    const passes = surface.disposition === 'pass';
-    (passes ? passing : refusing).push(compileRule(surface, where, passes));
+    const { name } = surface;
+    if (typeof name !== 'string' || name === '') throw new TypeError(`${where}.name: a text`);
+    if (names.has(name)) throw new TypeError(`${where}.name: ${name} is the name of another surface`);
+    names.add(name);
+    const kind = surface.kind ?? 'http';
+    if (typeof kind !== 'string' || !KINDS.includes(kind)) {
+      throw new TypeError(`${where}.kind (${name}): ${String(kind)}, allowed are ${KINDS.join(', ')}`);
+    }
+    const match = surface.match;
+    const byPath = isRecord(match) && match.path !== undefined;
+    if (HTTP_KINDS.has(kind) && (byPath || !NAME_KINDS.has(kind))) {
+      const rule = compileRule(surface, name, kind, where);
+      (rule.disposition === 'pass' ? passing : refusing).push(rule);
+    }
+    if (NAME_KINDS.has(kind) && (!byPath || (isRecord(match) && match.names !== undefined))) {
+      named.push(compileNames(surface, name, kind, where, byPath));
+    }
   }
   const safeWrites = refusing.some((rule) => rule.methods !== null && [...rule.methods].some((m) => SAFE.has(m)));
-  return { refusing, passing, health: new Set(healthPaths), safeWrites };
+  return {
+    refusing,
+    passing,
+    named,
+    ordered: refusing.filter((rule) => rule.disposition === 'buffer' && rule.order !== null),
+    buffers: refusing.some((rule) => rule.disposition === 'buffer'),
+    health: new Set(healthPaths),
+    safeWrites,
+    names: [...names],
+    index: indexOf([...refusing, ...passing]),
+  };
 }
 
 /** Does this request write, and through which surface? */
@@ -92,20 +217,18 @@ export function judge(rules: Rules, request: WriteRequest): Verdict {
   const rewritten = request.routedUrl === undefined ? path : rawPath(request.routedUrl);
   const paths = rewritten === path ? [path] : [path, rewritten];
   for (const each of paths) {
-    const ways = readings(each);
-    if (ways === null) return UNNAMED_WRITE;
-    const rule = rules.refusing.find(
-      (r) =>
-        (covers(r, method) || (other !== null && covers(r, other))) && ways.some((way) => fits(r.pattern, 0, way, 0)),
-    );
-    if (rule) return { write: true, surface: rule };
+    const found = refusingRule(rules, method, other, each);
+    if (found === 'unclear') return UNNAMED_WRITE;
+    if (found === null) continue;
+    const exact = paths.length > 1 || other !== null ? null : exactParams(found, each);
+    if (found.operations && safe && !asksToWrite(found.operations, request)) continue;
+    return verdictOf(found, request, exact);
   }
   if (safe) return NO_WRITE;
   if (other !== null || paths.length > 1 || !isPlain(path)) return UNNAMED_WRITE;
   // Exact to the letter, unlike refusing.
-  const exact = path.split('/').filter((segment) => segment !== '');
-  const passes = rules.passing.some((r) => covers(r, method) && fits(r.pattern, 0, exact, 0));
-  return passes ? NO_WRITE : UNNAMED_WRITE;
+  const passes = rules.passing.find((rule) => covers(rule, method) && exactParams(rule, path) !== null);
+  return passes ? { ...NO_WRITE, surface: passes } : UNNAMED_WRITE;
 }
 
 /** The cheap form of `judge` for requests that come while nobody holds: only in-flight writes are counted then. */
@@ -114,59 +237,285 @@ export function writes(rules: Rules, request: WriteRequest): boolean {
   return rules.passing.length === 0 || judge(rules, request).write;
 }
 
+/**
+ * The surface that names this request, for the counts: cheap, and not for a decision. A path that is not plain is looked
+ * at as it came.
+ */
+export function surfaceSeen(rules: Rules, request: WriteRequest): Rule | null {
+  const path = rawPath(request.url);
+  for (const rule of candidates(rules.index, path)) {
+    if (covers(rule, request.method) && rule.plain.test(path)) return rule;
+  }
+  return null;
+}
+
+/** An upgrade (a WebSocket) may carry any number of writes: it goes on where a surface lets GET pass on exactly this path. */
+export function upgradePasses(rules: Rules, request: WriteRequest): boolean {
+  const path = rawPath(request.url);
+  if (request.method !== 'GET' || overridden(request) !== null || !isPlain(path)) return false;
+  if (rules.safeWrites && judge(rules, request).write) return false;
+  return rules.passing.some((rule) => rule.methods?.has('GET') && exactParams(rule, path) !== null);
+}
+
+/** What becomes of a call while somebody holds; null: no surface names it, so it is refused. */
+export function judgeCall(rules: Rules, kind: string, name: string): NameRule | null {
+  for (const rule of rules.named) {
+    if (rule.kind !== kind) continue;
+    if (rule.names.has(name) || rule.prefixes.some((prefix) => name.startsWith(prefix))) return rule;
+  }
+  return null;
+}
+
+/** What a request has where the surface says; '' where it has nothing there. */
+export function valueAt(
+  where: Where | null,
+  params: Readonly<Record<string, string>>,
+  headers: WriteRequest['headers'],
+): string {
+  if (where === null) return '';
+  if ('param' in where) return params[where.param] ?? '';
+  const value = headers?.[where.header];
+  return value === undefined ? '' : String(value);
+}
+
+function refusingRule(rules: Rules, method: string, other: string | null, path: string): Rule | 'unclear' | null {
+  if (isPlain(path)) {
+    for (const rule of candidates(rules.index, path)) {
+      if (rule.disposition === 'pass') continue;
+      if ((covers(rule, method) || (other !== null && covers(rule, other))) && rule.plain.test(path)) return rule;
+    }
+    return null;
+  }
+  const ways = readings(path);
+  if (ways === null) return 'unclear';
+  for (const rule of rules.refusing) {
+    if (!covers(rule, method) && !(other !== null && covers(rule, other))) continue;
+    if (ways.some((way) => fits(rule.pattern, 0, way, 0))) return rule;
+  }
+  return null;
+}
+
+function asksToWrite(operations: WritingOperations, { url, routedUrl = url }: WriteRequest): boolean {
+  return targetWrites(operations, url) || (routedUrl !== url && targetWrites(operations, routedUrl));
+}
+
+/** @param exact the parameters, or null where it is not sure that the service reads the target as the guard does */
+function verdictOf(rule: Rule, request: WriteRequest, exact: Record<string, string> | null): Verdict {
+  const ifWrite = exact === null || rule.disposition === 'pass' ? 'refuse' : rule.disposition;
+  const params = exact ?? NO_PARAMS;
+  const asks = rule.operations !== null && exact !== null && request.method === 'POST' && !request.url.includes('?');
+  return { write: true, surface: rule, how: asks ? 'ask' : ifWrite, ifWrite, params };
+}
+
+function candidates(index: Index, path: string): readonly Rule[] {
+  const end = path.indexOf('/', 1);
+  const first = end < 0 ? path.slice(1) : path.slice(1, end);
+  return index.byFirst.get(first.toLowerCase()) ?? index.others;
+}
+
+function indexOf(rules: readonly Rule[]): Index {
+  const firsts = new Set(rules.map(firstText).filter((text) => text !== null));
+  const byFirst = new Map([...firsts].map((first) => [first, rules.filter((r) => (firstText(r) ?? first) === first)]));
+  return { byFirst, others: rules.filter((rule) => firstText(rule) === null) };
+}
+
+/** null: the first segment may be anything, or there is none. */
+function firstText(rule: Rule): string | null {
+  const part = rule.pattern[0];
+  return part?.is === 'text' ? part.exact.toLowerCase() : null;
+}
+
 function covers(rule: Rule, method: string): boolean {
   if (rule.methods === null) return !SAFE.has(method);
   // Frameworks answer HEAD with the handler of GET.
   return rule.methods.has(method) || (method === 'HEAD' && rule.methods.has('GET'));
 }
 
-/** The method that a framework may take instead of the one on the request line. */
+/** The method that a framework may take instead of the one on the request line; `?` where that is not clear. */
 function overridden(request: WriteRequest): string | null {
   for (const name of OVERRIDES) {
     const value = request.headers?.[name];
     if (value) return String(Array.isArray(value) ? value[0] : value).toUpperCase();
   }
-  return /[?&]_method=([A-Za-z]+)/.exec(request.url)?.[1]?.toUpperCase() ?? null;
+  const question = request.url.indexOf('?');
+  if (question < 0) return null;
+  const query = request.url.slice(question + 1);
+  if (!/_method|%(?:5f|6d|4d|65|45|74|54|68|48|6f|4f|64|44)/i.test(query)) return null;
+  const plain = query.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  if (!/_method/i.test(plain)) return null;
+  return /(?:^|[?&])_method=([A-Za-z]+)(?:&|$)/.exec(query)?.[1]?.toUpperCase() ?? '?';
 }
 
-function compileRule(surface: Record<string, unknown>, where: string, passes: boolean): Rule {
-  const name = surface.name;
-  if (typeof name !== 'string' || name === '') throw new TypeError(`${where}.name: a text`);
+function compileRule(surface: Record<string, unknown>, name: string, kind: string, where: string): Rule {
   const match = surface.match;
   if (!isRecord(match)) throw new TypeError(`${where}.match (${name}): an object with methods and path`);
-  const { methods, path } = match;
-  if (methods !== undefined && !(Array.isArray(methods) && methods.every((m) => typeof m === 'string'))) {
+  const { methods, path, operations } = match;
+  if (methods !== undefined && !isTexts(methods)) {
     throw new TypeError(`${where}.match.methods (${name}): a list such as [POST, PUT]`);
   }
-  const status = surface.status;
-  if (status !== undefined && status !== 503 && status !== 423) {
-    throw new TypeError(`${where}.status (${name}): ${String(status)}, allowed are 503 and 423`);
+  const disposition = dispositionOf(surface, name, where);
+  const status = statusOf(surface, name, where, disposition);
+  const pattern = compilePath(path, `${where}.match.path (${name})`, disposition === 'pass');
+  const params = new Set(pattern.flatMap((part) => ('param' in part ? [part.param] : [])));
+  const writing = kind === 'graphql' ? operationsOf(operations, `${where}.match.operations (${name})`) : null;
+  if (kind !== 'graphql' && operations !== undefined) {
+    throw new TypeError(`${where}.match.operations (${name}): only with kind: graphql`);
   }
-  const pattern = compilePath(path, `${where}.match.path (${name})`, passes);
+  const buffers = disposition === 'buffer';
+  const order = whereOf(surface.order, params, `${where}.order (${name})`);
+  if (order && !buffers) throw new TypeError(`${where}.order (${name}): only with disposition: buffer`);
+  const { key = 'header', credential = 'service', keep_headers = [], max_bytes = MIB } = surface;
+  if (key !== 'header' && key !== 'content') {
+    throw new TypeError(`${where}.key (${name}): ${String(key)}, allowed are header and content`);
+  }
+  if (credential !== 'service' && credential !== 'user') {
+    throw new TypeError(`${where}.credential (${name}): ${String(credential)}, allowed are service and user`);
+  }
+  if (buffers && credential === 'user') {
+    throw new TypeError(
+      `${where}.credential (${name}): user: its replay would need the user's own credential, which is never stored; refuse it instead of buffering`,
+    );
+  }
+  if (!isTexts(keep_headers)) throw new TypeError(`${where}.keep_headers (${name}): a list such as [x-trace-id]`);
+  const keepHeaders = keep_headers.map((header) => header.toLowerCase());
+  for (const header of keepHeaders) {
+    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header) || NEVER_KEPT.has(header)) {
+      throw new TypeError(`${where}.keep_headers (${name}): ${header} is never stored`);
+    }
+  }
+  if (typeof max_bytes !== 'number' || !Number.isInteger(max_bytes) || max_bytes < 1) {
+    throw new TypeError(`${where}.max_bytes (${name}): ${String(max_bytes)}, allowed is a whole number from 1`);
+  }
   return {
     name,
-    status: status ?? null,
-    methods: methods === undefined ? null : new Set(methods.map((m) => m.toUpperCase())),
+    disposition,
+    status,
+    methods: methods !== undefined ? new Set(methods.map((m) => m.toUpperCase())) : writing && new Set(['GET', 'POST']),
     pattern,
+    plain: plainPattern(pattern),
+    operations: writing,
+    order,
+    tenant: whereOf(surface.tenant, params, `${where}.tenant (${name})`),
+    key,
+    keepHeaders,
+    maxBytes: max_bytes,
   };
+}
+
+function compileNames(
+  surface: Record<string, unknown>,
+  name: string,
+  kind: string,
+  where: string,
+  alsoByPath: boolean,
+): NameRule {
+  const { names = [name], path } = isRecord(surface.match) ? surface.match : {};
+  if (!isTexts(names) || names.length === 0)
+    throw new TypeError(`${where}.match.names (${name}): a list such as [send_mail, "crm.*"]`);
+  if (path !== undefined && !HTTP_KINDS.has(kind)) {
+    throw new TypeError(`${where}.match.path (${name}): a ${kind} is matched by names`);
+  }
+  const disposition = dispositionOf(surface, name, where);
+  if (disposition === 'buffer' && !alsoByPath) {
+    throw new TypeError(
+      `${where}.disposition (${name}): buffer: only a request can be kept and sent again, not a call`,
+    );
+  }
+  const silent = statusOf(surface, name, where, disposition) === 204;
+  for (const each of names) {
+    const star = each.indexOf('*');
+    if (each === '' || (star >= 0 && star < each.length - 1)) {
+      throw new TypeError(`${where}.match.names (${name}): ${each}, * stands only at the end`);
+    }
+    if (star >= 0 && disposition === 'pass') {
+      throw new TypeError(`${where}.match.names (${name}): what passes is exact, without *, in ${each}`);
+    }
+  }
+  return {
+    name,
+    kind,
+    disposition: disposition === 'pass' ? 'pass' : silent ? 'drop' : 'refuse',
+    names: new Set(names.filter((each) => !each.endsWith('*'))),
+    prefixes: names.filter((each) => each.endsWith('*')).map((each) => each.slice(0, -1)),
+  };
+}
+
+function dispositionOf(surface: Record<string, unknown>, name: string, where: string): Rule['disposition'] {
+  const { disposition = 'refuse' } = surface;
+  const known = DISPOSITIONS.find((each) => each === disposition);
+  if (known) return known;
+  throw new TypeError(
+    `${where}.disposition (${name}): ${String(disposition)}, allowed are ${DISPOSITIONS.slice(0, -1).join(', ')} and pass`,
+  );
+}
+
+function statusOf(
+  surface: Record<string, unknown>,
+  name: string,
+  where: string,
+  disposition: Rule['disposition'],
+): Rule['status'] {
+  const { status } = surface;
+  if (status === undefined) return null;
+  if (status === 503 || status === 423 || (status === 204 && disposition === 'drop')) return status;
+  const allowed = disposition === 'drop' ? '503, 423 and 204' : '503 and 423';
+  throw new TypeError(`${where}.status (${name}): ${String(status)}, allowed are ${allowed}`);
+}
+
+function operationsOf(operations: unknown, where: string): WritingOperations {
+  if (operations === undefined) return { types: new Set(['mutation']), named: new Map() };
+  const compiled = isTexts(operations) && operations.length > 0 ? compileOperations(operations) : null;
+  if (compiled) return compiled;
+  throw new TypeError(`${where}: ${JSON.stringify(operations)}, allowed is a list such as [mutation, "query:Recount"]`);
+}
+
+function whereOf(value: unknown, params: ReadonlySet<string>, where: string): Where | null {
+  if (value === undefined) return null;
+  if (isRecord(value) && typeof value.param === 'string' && value.header === undefined) {
+    if (params.has(value.param)) return { param: value.param };
+    throw new TypeError(`${where}: ${value.param} is no parameter of match.path`);
+  }
+  if (isRecord(value) && typeof value.header === 'string' && value.param === undefined) {
+    return { header: value.header.toLowerCase() };
+  }
+  throw new TypeError(`${where}: { param: name } or { header: name }`);
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
 function compilePath(path: unknown, where: string, passes: boolean): Part[] {
   if (typeof path !== 'string' || !path.startsWith('/')) throw new TypeError(`${where}: a text that begins with /`);
   const parts = path.split('/').filter((part) => part !== '');
+  const params = new Set<string>();
   return parts.map((part, index): Part => {
     if (/^:[A-Za-z_]\w*\??$/.test(part) || part === '*') {
       if (part === '*' && index < parts.length - 1)
         throw new TypeError(`${where}: * stands only at the end, in ${path}`);
       if (passes && /[?*]$/.test(part))
         throw new TypeError(`${where}: what passes is exact, without ${part}, in ${path}`);
-      return { is: part === '*' ? 'rest' : part.endsWith('?') ? 'maybe' : 'one' };
+      if (part === '*') return { is: 'rest' };
+      const param = part.slice(1).replace('?', '');
+      if (params.has(param)) throw new TypeError(`${where}: :${param} twice, in ${path}`);
+      params.add(param);
+      return { is: part.endsWith('?') ? 'maybe' : 'one', param };
     }
     if (/[:*?#%;\\]|^\.+$/.test(part)) {
       throw new TypeError(`${where}: ${part} in ${path}, allowed are whole segments, :param, :param? and a final *`);
     }
-    return { is: 'text', text: passes ? part : (segments(part)[0] ?? part) };
+    return { is: 'text', text: segments(part)[0] ?? part, exact: part };
   });
+}
+
+function plainPattern(pattern: readonly Part[]): RegExp {
+  const source = pattern.map((part) => {
+    if (part.is === 'text') return `/${part.exact.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`;
+    return { one: '/[^/]+', maybe: '(?:/[^/]+)?', rest: '(?:/.*)?' }[part.is];
+  });
+  return new RegExp(`^${source.join('')}/?$`, 'i');
 }
 
 function fits(pattern: readonly Part[], p: number, way: readonly string[], w: number): boolean {
@@ -176,4 +525,37 @@ function fits(pattern: readonly Part[], p: number, way: readonly string[], w: nu
   if (part.is === 'text') return way[w] === part.text && fits(pattern, p + 1, way, w + 1);
   if (w < way.length && fits(pattern, p + 1, way, w + 1)) return true;
   return part.is === 'maybe' && fits(pattern, p + 1, way, w);
+}
+
+/** The parameters of a path that is there to the letter; null where it is not, or where servers could read it differently. */
+function exactParams(rule: Rule, path: string): Record<string, string> | null {
+  if (!path.startsWith('/')) return null;
+  const given = path === '/' ? [] : path.slice(1).split('/');
+  const decoded = given.map(plainSegment);
+  if (decoded.includes(null)) return null;
+  const params: Record<string, string> = {};
+  return exactly(rule.pattern, 0, given, decoded as string[], 0, params) ? params : null;
+}
+
+function exactly(
+  pattern: readonly Part[],
+  p: number,
+  given: readonly string[],
+  decoded: readonly string[],
+  w: number,
+  params: Record<string, string>,
+): boolean {
+  const part = pattern[p];
+  if (part === undefined) return w === given.length;
+  if (part.is === 'rest') return true;
+  if (part.is === 'text') {
+    // A letter of the pattern beyond ASCII comes encoded.
+    const same = given[w] === part.exact || (decoded[w] === part.exact && /[^\x20-\x7e]/.test(part.exact));
+    return same && exactly(pattern, p + 1, given, decoded, w + 1, params);
+  }
+  if (w < given.length && exactly(pattern, p + 1, given, decoded, w + 1, params)) {
+    params[part.param] = decoded[w] as string;
+    return true;
+  }
+  return part.is === 'maybe' && exactly(pattern, p + 1, given, decoded, w, params);
 }

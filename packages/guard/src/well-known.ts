@@ -1,7 +1,8 @@
 // GET /.well-known/maintenance: what a banner shows, and what `maint verify` asks.
 
-import type { Tally } from './counts.ts';
+import { type GuardCounts, type Tally, UNNAMED } from './counts.ts';
 import type { Keeper } from './keeper.ts';
+import type { SeenUnnamed } from './seen.ts';
 import { holding, isHeld } from './state.ts';
 
 export const WELL_KNOWN_PATH = '/.well-known/maintenance';
@@ -37,9 +38,25 @@ export interface MaintenanceDocument {
   readonly in_flight: number;
   readonly first_refused_at: string | null;
   readonly last_refused_at: string | null;
+  /** What waits in the queue, some seconds old at most; null: the guard has none, or it does not say. */
+  readonly queue: { readonly queued: number; readonly bytes: number; readonly oldest_ms: number | null } | null;
+  /** Since this process began, by the surface's, tool's or job's name: zeros are those that were never seen. */
+  readonly surfaces: Readonly<
+    Record<
+      string,
+      { readonly refused: number; readonly queued: number; readonly dropped: number; readonly passed: number }
+    >
+  >;
+  /** Writes that no surface names, in and off the window: the 50 most frequent, without ids. */
+  readonly unnamed: readonly SeenUnnamed[];
 }
 
-export function maintenanceDocument(keeper: Keeper, tally: Tally, now: number): MaintenanceDocument {
+export function maintenanceDocument(
+  keeper: Keeper,
+  tally: Tally,
+  queue: GuardCounts['queue'],
+  now: number,
+): MaintenanceDocument {
   const state = keeper.current;
   const counts = tally.snapshot();
   return {
@@ -61,5 +78,12 @@ export function maintenanceDocument(keeper: Keeper, tally: Tally, now: number): 
     in_flight: counts.inFlight.total,
     first_refused_at: counts.firstRefusedAt,
     last_refused_at: counts.lastRefusedAt,
+    queue: queue && { queued: queue.queued, bytes: queue.bytes, oldest_ms: queue.oldestMs },
+    surfaces: Object.fromEntries(
+      Object.entries(counts.surfaces)
+        .filter(([name]) => name !== UNNAMED)
+        .map(([name, { refused, queued, dropped, passed }]) => [name, { refused, queued, dropped, passed }]),
+    ),
+    unnamed: counts.unnamed,
   };
 }

@@ -164,6 +164,9 @@ test('the maintenance document, whole', () => {
     in_flight: 0,
     first_refused_at: null,
     last_refused_at: null,
+    queue: null,
+    surfaces: {},
+    unnamed: [],
   });
 });
 

@@ -1,4 +1,5 @@
 // What every adapter asks for each request. It cannot throw: a fault of the guard must not become a fault of the service.
+import type { BodyReader } from './body.ts';
 
 /** Answered by the guard itself: the adapter writes it out and calls nobody else. */
 export interface OwnAnswer {
@@ -8,12 +9,17 @@ export interface OwnAnswer {
 }
 
 export interface Admission {
-  /** null: the request goes on to the service. */
+  /** null: the request goes on to the service. Beside `wait` it is the refusal of an adapter that does not wait. */
   readonly answer: OwnAnswer | null;
   /** The value of `Read-Only` for the service's own answer. */
   readonly readOnlyHeader: string | null;
   /** To be called once, when the exchange is over; null where nothing is counted. */
   readonly leave: (() => void) | null;
+  /**
+   * null: decided. Otherwise the body, the queue or the service's own word is needed: the adapter awaits it and does what
+   * the admission says that it resolves with, which has no `wait`. It never rejects.
+   */
+  readonly wait: ((body: BodyReader) => Promise<Admission>) | null;
 }
 
 export interface IncomingRequest {

@@ -13,6 +13,6 @@ export function expressMiddleware(admit: Admit): Middleware {
   return (request, response, next) => {
     const { method = '', url = '', headers, originalUrl = url } = request;
     // A mounted middleware sees a shortened `url`; surfaces are written for what the client sends.
-    if (!answerOrAdmit(admit, { method, url: originalUrl, headers }, response)) next();
+    answerOrAdmit(admit, { method, url: originalUrl, headers }, request, response, next);
   };
 }

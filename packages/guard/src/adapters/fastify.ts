@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Admit } from './exchange.ts';
+import { nodeBody } from './body.ts';
+import type { Admission, Admit } from './exchange.ts';
+import { leaveAtEnd } from './http.ts';
 
 interface FastifyRequestLike {
   readonly raw: IncomingMessage;
@@ -8,6 +10,7 @@ interface FastifyRequestLike {
 
 interface FastifyReplyLike {
   readonly raw: ServerResponse;
+  readonly sent?: boolean;
   code(status: number): unknown;
   headers(values: Record<string, string>): unknown;
   header(name: string, value: string): unknown;
@@ -28,21 +31,9 @@ export function fastifyPlugin(admit: Admit): FastifyPlugin {
     instance.addHook('onRequest', (request, reply, next) => {
       const { method = '', url = '', headers } = request.raw;
       // `rewriteUrl` changes raw.url: the client's target and the routed one are both looked at.
-      const { answer, leave, readOnlyHeader } = admit({
-        method,
-        url: request.originalUrl ?? url,
-        routedUrl: url,
-        headers,
-      });
-      if (answer) {
-        reply.code(answer.status);
-        reply.headers(answer.headers);
-        reply.send(answer.body);
-        return;
-      }
-      if (leave) reply.raw.once('close', leave);
-      if (readOnlyHeader !== null) reply.header('Read-Only', readOnlyHeader);
-      next();
+      const admission = admit({ method, url: request.originalUrl ?? url, routedUrl: url, headers });
+      if (admission.wait === null) proceed(admission, request, reply, next);
+      else void admission.wait(nodeBody(request.raw)).then((later) => proceed(later, request, reply, next));
     });
     done();
   }
@@ -51,4 +42,21 @@ export function fastifyPlugin(admit: Admit): FastifyPlugin {
     [Symbol.for('skip-override')]: true,
     [Symbol.for('fastify.display-name')]: '@maint/guard',
   });
+}
+
+function proceed(
+  { answer, leave, readOnlyHeader }: Admission,
+  request: FastifyRequestLike,
+  reply: FastifyReplyLike,
+  next: () => void,
+): void {
+  if (answer) {
+    reply.code(answer.status);
+    reply.headers(answer.headers);
+    reply.send(answer.body);
+    return;
+  }
+  if (leave) leaveAtEnd(leave, request.raw, reply.raw);
+  if (readOnlyHeader !== null) reply.header('Read-Only', readOnlyHeader);
+  next();
 }

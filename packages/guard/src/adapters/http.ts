@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Admit, IncomingRequest } from './exchange.ts';
+import { nodeBody } from './body.ts';
+import type { Admission, Admit, IncomingRequest, OwnAnswer } from './exchange.ts';
 
 /** A listener of node:http (or of the compatible API of node:http2). */
 export type HttpListener<Request extends IncomingMessage, Response extends ServerResponse> = (
@@ -13,21 +14,49 @@ export function guardListener<Request extends IncomingMessage, Response extends 
 ): (request: Request, response: Response) => void {
   return (request, response) => {
     const { method = '', url = '', headers } = request;
-    if (!answerOrAdmit(admit, { method, url, headers }, response)) listener(request, response);
+    answerOrAdmit(admit, { method, url, headers }, request, response, () => listener(request, response));
   };
 }
 
-/** @returns true where the guard has answered */
-export function answerOrAdmit(admit: Admit, request: IncomingRequest, response: ServerResponse): boolean {
-  const { answer, leave, readOnlyHeader } = admit(request);
+/** Answers, or calls `go`: at once, or when the body or the queue have been asked. */
+export function answerOrAdmit(
+  admit: Admit,
+  incoming: IncomingRequest,
+  request: IncomingMessage,
+  response: ServerResponse,
+  go: () => void,
+): void {
+  const admission = admit(incoming);
+  if (admission.wait === null) proceed(admission, request, response, go);
+  else void admission.wait(nodeBody(request)).then((later) => proceed(later, request, response, go));
+}
+
+function proceed(
+  { answer, leave, readOnlyHeader }: Admission,
+  request: IncomingMessage,
+  response: ServerResponse,
+  go: () => void,
+): void {
   if (answer) {
-    // The body is not read here. Node discards what still arrives of it, so the connection stays usable, and a client
-    // that is busy sending gets to read the answer instead of a reset.
-    response.writeHead(answer.status, answer.headers).end(answer.body);
-    return true;
+    writeAnswer(answer, response);
+    return;
   }
-  // `close` comes once, after the last byte as well as after an aborted request.
-  if (leave) response.once('close', leave);
+  if (leave) leaveAtEnd(leave, request, response);
   if (readOnlyHeader !== null) response.setHeader('Read-Only', readOnlyHeader);
-  return false;
+  go();
+}
+
+/**
+ * The body is not read here. Node discards what still arrives of it, so the connection stays usable, and a client that
+ * is busy sending gets to read the answer instead of a reset.
+ */
+export function writeAnswer(answer: OwnAnswer, response: ServerResponse): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(answer.status, answer.headers).end(answer.body);
+}
+
+export function leaveAtEnd(leave: () => void, request: IncomingMessage, response: ServerResponse): void {
+  // `close` comes once, after the last byte as well as after an aborted request; for a client that has left, it has come.
+  if (response.closed || (request.destroyed && !request.complete)) leave();
+  else response.once('close', leave);
 }

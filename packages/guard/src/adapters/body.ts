@@ -1,0 +1,142 @@
+// The body of a request, read within a bound, and put back where somebody is to read it after the guard.
+import type { IncomingMessage } from 'node:http';
+
+export type BodyRead =
+  | { readonly is: 'body'; readonly bytes: Uint8Array }
+  | { readonly is: 'too_large' }
+  /** The client has left: nothing is kept, and nobody hears an answer. */
+  | { readonly is: 'gone' }
+  /** It did not come in time. */
+  | { readonly is: 'late' }
+  /** Somebody has read it before the guard, which stands in the wrong place. */
+  | { readonly is: 'taken' };
+
+export interface BodyReader {
+  /**
+   * Reads to the end, or until it is known that this will not do. Never rejects.
+   *
+   * @param keep put it back, so that the service reads it as if nobody had
+   */
+  read(maxBytes: number, timeoutMs: number, keep: boolean): Promise<BodyRead>;
+}
+
+const EMPTY = new Uint8Array(0);
+
+type Http2Like = IncomingMessage & { readonly stream?: { readonly endAfterHeaders?: boolean } };
+
+export function nodeBody(request: IncomingMessage): BodyReader {
+  return {
+    read(maxBytes, timeoutMs, keep) {
+      const declared = Number(request.headers['content-length'] ?? Number.NaN);
+      if (declared > maxBytes) return Promise.resolve({ is: 'too_large' });
+      if (request.destroyed && !request.complete) return Promise.resolve({ is: 'gone' });
+      // Nothing to wait for: and reading would end a stream that the service still has to see end.
+      if (!hasBody(request, declared)) return Promise.resolve({ is: 'body', bytes: EMPTY });
+      if (request.readableEnded || request.readableDidRead) return Promise.resolve({ is: 'taken' });
+      return collect(request, declared, maxBytes, timeoutMs, keep);
+    },
+  };
+}
+
+function hasBody(request: IncomingMessage, declared: number): boolean {
+  if (request.httpVersionMajor >= 2) return (request as Http2Like).stream?.endAfterHeaders !== true;
+  return request.headers['transfer-encoding'] !== undefined || declared > 0;
+}
+
+function collect(
+  request: IncomingMessage,
+  declared: number,
+  maxBytes: number,
+  timeoutMs: number,
+  keep: boolean,
+): Promise<BodyRead> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const timer = setTimeout(() => finish({ is: 'late' }), timeoutMs);
+
+    function finish(result: BodyRead): void {
+      clearTimeout(timer);
+      request.off('readable', look);
+      request.off('end', end);
+      request.off('close', gone);
+      request.off('error', gone);
+      // A later error (a reset while the answer is on its way) must not end the process.
+      request.on('error', ignore);
+      if (result.is === 'body' && keep) {
+        // In the same turn as the last read: the stream has not said `end` yet, and now will not before it is read again.
+        if (size > 0) request.unshift(Buffer.concat(chunks, size));
+      } else if (!request.destroyed) request.resume();
+      // The stream notices the missing listener in the next turn only; whoever reads then finds it as it was.
+      setImmediate(() => resolve(result));
+    }
+
+    function look(): void {
+      // Once all has come, reading what is not there would make the stream end.
+      while (request.readableLength > 0) {
+        const chunk = request.read() as Buffer | string | null;
+        if (chunk === null) break;
+        const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+        size += bytes.length;
+        if (size > maxBytes) return finish({ is: 'too_large' });
+        chunks.push(bytes);
+      }
+      if (request.complete || size === declared) end();
+    }
+
+    function end(): void {
+      finish({ is: 'body', bytes: Buffer.concat(chunks, size) });
+    }
+
+    function gone(): void {
+      finish({ is: 'gone' });
+    }
+
+    request.on('end', end);
+    request.on('close', gone);
+    request.on('error', gone);
+    request.on('readable', look);
+  });
+}
+
+export function webBody(request: Request): BodyReader {
+  return {
+    async read(maxBytes, timeoutMs, keep) {
+      if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return { is: 'too_large' };
+      if (request.bodyUsed) return { is: 'taken' };
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+      try {
+        const body = keep ? request.clone().body : request.body;
+        if (body === null) return { is: 'body', bytes: EMPTY };
+        reader = body.getReader();
+        const late = new Promise<'late'>((resolve) => {
+          timer = setTimeout(() => resolve('late'), timeoutMs);
+        });
+        const chunks: Uint8Array[] = [];
+        let size = 0;
+        for (;;) {
+          const next = await Promise.race([reader.read(), late]);
+          if (next === 'late') {
+            reader.cancel().catch(ignore);
+            return { is: 'late' };
+          }
+          if (next.done) return { is: 'body', bytes: Buffer.concat(chunks, size) };
+          size += next.value.byteLength;
+          if (size > maxBytes) {
+            reader.cancel().catch(ignore);
+            return { is: 'too_large' };
+          }
+          chunks.push(next.value);
+        }
+      } catch {
+        reader?.cancel().catch(ignore);
+        return { is: 'gone' };
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+function ignore(): void {}

@@ -1,0 +1,41 @@
+import type { ServerResponse } from 'node:http';
+import type { Admit } from './exchange.ts';
+import { admitWeb, counted, toResponse } from './fetch.ts';
+
+/** What is used of Hono's context. */
+interface HonoContextLike {
+  readonly req: { readonly raw: Request };
+  /** On Node.js, `@hono/node-server` puts the server's own objects there. */
+  readonly env?: unknown;
+  res: Response;
+  header(name: string, value: string): void;
+}
+
+/** A middleware for Hono 4: `app.use(guard.hono())`, before everything else. */
+export type HonoMiddleware = (context: HonoContextLike, next: () => Promise<void>) => Promise<Response | undefined>;
+
+export function honoMiddleware(admit: Admit): HonoMiddleware {
+  return async (context, next) => {
+    const { answer, leave, readOnlyHeader } = await admitWeb(admit, context.req.raw);
+    if (answer) return toResponse(answer);
+    const outgoing = outgoingOf(context.env);
+    if (leave && outgoing) {
+      if (outgoing.closed) leave();
+      else outgoing.once('close', leave);
+    }
+    try {
+      await next();
+    } catch (error) {
+      if (!outgoing) leave?.();
+      throw error;
+    }
+    if (readOnlyHeader !== null) context.header('Read-Only', readOnlyHeader);
+    if (leave && !outgoing) context.res = counted(context.res, leave);
+    return undefined;
+  };
+}
+
+function outgoingOf(env: unknown): ServerResponse | undefined {
+  const outgoing = (env as { outgoing?: ServerResponse } | undefined)?.outgoing;
+  return typeof outgoing?.once === 'function' ? outgoing : undefined;
+}
