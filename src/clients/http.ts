@@ -5,6 +5,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { HttpReader, HttpRequest, HttpResponse, HttpWriter } from '../engine/io.ts';
+import { OuterError } from '../errors/catalogue.ts';
 import {
   after,
   before,
@@ -101,7 +102,7 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
   const where = `${url.host} (${method} ${url.pathname})`;
   const { default: axios } = await import('axios');
   using bound = limit(scope, where, request.timeoutMs);
-  const track: Track = { state: 'unused' };
+  const track: Track = { state: 'unused', slept: undefined };
   const what = `http ${method}`;
   if (write) before(scope, what);
   const begun = performance.now();
@@ -114,7 +115,7 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
       method,
       ...(auth && { auth }),
       ...payload(request),
-      ...agents(track),
+      ...agents(track, scope.hooks?.awake),
       signal: bound.signal,
       timeout: 0,
       responseType: 'stream',
@@ -162,9 +163,15 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
 
 interface Track {
   state: 'unused' | 'connecting' | 'connected';
+  /** while the connection was being made */
+  slept: unknown;
 }
 
-function agents(track: Track) {
+/**
+ * `awake`: a lid that was closed while the connection was being made would let the write out when somebody else has long
+ * taken over. What is waiting for the connection goes out in the same turn as these events, so they are the last moment.
+ */
+function agents(track: Track, awake: (() => void) | undefined) {
   const httpAgent = new HttpAgent({ keepAlive: false });
   const httpsAgent = new HttpsAgent({ keepAlive: false });
   for (const [agent, event] of [
@@ -176,9 +183,17 @@ function agents(track: Track) {
       const socket = make(...args);
       // a redirect's second connection does not take back that the first one was there
       if (track.state === 'unused') track.state = 'connecting';
-      socket?.once(event, () => {
-        track.state = 'connected';
-      });
+      for (const each of new Set(['connect', event]))
+        socket?.once(each, () => {
+          try {
+            awake?.();
+          } catch (error) {
+            track.slept = error;
+            socket.destroy(error as Error);
+            return;
+          }
+          if (each === event && track.slept === undefined) track.state = 'connected';
+        });
       return socket;
     }) as any;
   }
@@ -244,6 +259,8 @@ function failed(scope: Scope, error: unknown, { where, host, bound, track, effec
   const unsent = track.state === 'connecting';
   const outcome = unsent ? 'none' : effect;
   if (bound.reason() === 'interrupted') return interrupted(scope, where, outcome);
+  if (unsent && track.slept instanceof OuterError)
+    return outerError(scope, `${where}: ${track.slept.message}`, { effect: 'none', retryable: track.slept.retryable });
   if (bound.reason() === 'timeout') {
     if (!unsent) return timedOut(scope, where, bound.ms, outcome);
     return outerError(scope, `${host} accepts no connection within ${bound.ms / 1000}s`, {

@@ -100,6 +100,7 @@ export function hooksOf(acting: Acting, step: Step) {
       point(step.id, `write ${what}`, 'before');
       acting.awake?.();
     },
+    awake: () => acting.awake?.(),
     after: (what: string) => point(step.id, `write ${what}`, 'after'),
     spawned: (process: { pid: number; startTime: string }) =>
       acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),

@@ -162,6 +162,8 @@ export interface Prober {
 export interface WriteHooks {
   /** about to go out; `what` is a stable short name ("http POST", "redis EVAL") */
   before(what: string): void;
+  /** once more, where a connection was made in between: throws an OuterError where this machine has slept meanwhile */
+  awake?(): void;
   /** it went out and was answered; nothing is recorded yet */
   after(what: string): void;
   /** durable before the command begins: who resumes waits for it to end */
