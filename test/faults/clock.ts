@@ -4,15 +4,25 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
+export interface Quick {
+  realNow(): number;
+  /** to the world's time, and from there on by this factor; between two cases, when nothing waits any more */
+  back(to?: number): void;
+  /** how long (by the quick clock) this process did not come to its turn since the last call: the machine was busy */
+  stood(): number;
+}
+/** In real time. A gap of this much between two looks is ordinary. */
+const LOOK_MS = 20;
+const ORDINARY_MS = 30;
+
 /** Call before anything that keeps a reference to a timer is imported. Never undone: it is for a process of its own. */
-export function quicken(factor: number): { realNow(): number; back(): void } {
+export function quicken(factor: number): Quick {
   const RealDate = Date;
   const realDateNow = Date.now;
   const { performance } = require('node:perf_hooks') as typeof import('node:perf_hooks');
   const realPerformance = performance.now.bind(performance);
   let from = { wall: realDateNow(), mono: realPerformance() };
-  let lead = 0;
-  const ahead = () => (realPerformance() - from.mono) * (factor - 1) + lead;
+  const ahead = () => (realPerformance() - from.mono) * (factor - 1);
   class QuickDate extends RealDate {
     constructor(...args: any[]) {
       if (args.length === 0) super(QuickDate.now());
@@ -40,15 +50,26 @@ export function quicken(factor: number): { realNow(): number; back(): void } {
     const later = promises[name];
     promises[name] = (ms: unknown, ...args: unknown[]) => later(shorter(ms), ...args);
   }
+  let stood = 0;
+  let looked = realPerformance();
+  timers['setInterval'](() => {
+    const now = realPerformance();
+    stood += Math.max(0, now - looked - LOOK_MS - ORDINARY_MS) * factor;
+    looked = now;
+  }, LOOK_MS * factor).unref();
   const real = AbortSignal.timeout.bind(AbortSignal);
   AbortSignal.timeout = (ms) => real(Math.ceil(ms / factor));
   syncBuiltinESMExports();
   return {
     realNow: realPerformance,
-    /** to the world's time; between two cases, when nothing waits any more */
-    back() {
+    back(to = factor) {
       from = { wall: realDateNow(), mono: realPerformance() };
-      lead = 0;
+      factor = to;
+    },
+    stood() {
+      const ms = stood;
+      stood = 0;
+      return ms;
     },
   };
 }

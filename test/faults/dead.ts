@@ -51,7 +51,10 @@ async function kill(world: FaultWorld, { thing, how }: Death): Promise<() => Pro
 }
 
 /** What is wrong, in words, and how long the walls took. */
-export async function endWithout(servers: Servers, death: Death): Promise<{ wrong?: string; said: string }> {
+export async function endWithout(
+  servers: Servers,
+  death: Death,
+): Promise<{ wrong?: string; said: string; slow?: number }> {
   const world = await makeWorld(servers);
   const log: string[] = [];
   const wrong: string[] = [];
@@ -92,9 +95,11 @@ export async function endWithout(servers: Servers, death: Death): Promise<{ wron
     if (after !== before) wrong.push(`the world is not as it was:\n${before}\n=== now ===\n${after}`);
     wrong.push(...(await world.doubles()), ...(await world.leftovers()));
     const said = `${death.thing} ${death.how}: ended ${first.code} after ${(took / 1000).toFixed(1)} s, walls ${opened === undefined ? 'closed' : `open after ${((opened - began) / 1000).toFixed(1)} s`}`;
-    if (wrong.length === 0) return { said };
+    const { slow } = world.faulty;
+    if (wrong.length === 0) return { said, slow };
     return {
       said,
+      slow,
       wrong: `end while ${said}\n${wrong.join('\n')}\n${log.join('\n')}\nreplay: npm run sweep:faults -- --dead '${death.thing} ${death.how}'`,
     };
 

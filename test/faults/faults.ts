@@ -29,6 +29,8 @@ export interface Verdict {
   /** the call did not come by this time: timing decides how often something is looked at */
   missed?: boolean;
   code?: number;
+  /** what the real servers took beyond what is ordinary, by the quick clock */
+  slow?: number;
 }
 
 export function argvOf(verb: Verb, world: FaultWorld): string[] {
@@ -162,10 +164,10 @@ export async function tryCase(servers: Servers, one: Case): Promise<Verdict> {
       ),
     );
     if (/\n\s+at .*:\d+:\d+/.test(log.join('\n'))) wrong.push('a stack trace');
-    if (wrong.length === 0) return { missed: hits === 0, code: ran.code };
-    return { code: ran.code, wrong: tell([...new Set(wrong)].join('\n')) };
+    if (wrong.length === 0) return { missed: hits === 0, code: ran.code, slow: world.faulty.slow };
+    return { code: ran.code, slow: world.faulty.slow, wrong: tell([...new Set(wrong)].join('\n')) };
   } catch (error) {
-    return { wrong: tell(String((error as Error).stack ?? error)) };
+    return { slow: world.faulty.slow, wrong: tell(String((error as Error).stack ?? error)) };
   } finally {
     await world.stop();
   }

@@ -38,12 +38,14 @@ export interface Faulty {
   /** services that are dead: nobody listens, or nobody answers */
   dead: Map<string, 'refuses' | 'hangs'>;
   counts: Map<string, number>;
+  /** milliseconds that the real servers took beyond what is ordinary: the machine was busy */
+  slow: number;
   /** services that answer 500 and say back what they were sent, secrets and all */
   echo: Set<string>;
 }
 
 export function faultless(): Faulty {
-  return { passed: [], hits: 0, fault: undefined, dead: new Map(), counts: new Map(), echo: new Set() };
+  return { passed: [], hits: 0, fault: undefined, dead: new Map(), counts: new Map(), slow: 0, echo: new Set() };
 }
 
 export function forget(faulty: Faulty): void {
@@ -51,6 +53,12 @@ export function forget(faulty: Faulty): void {
   faulty.hits = 0;
   faulty.fault = undefined;
   faulty.counts.clear();
+}
+
+/** By the quick clock, by which deadlines go. */
+const ORDINARY_MS = 500;
+function took(faulty: Faulty, since: number): void {
+  faulty.slow += Math.max(0, performance.now() - since - ORDINARY_MS);
 }
 
 /** The fault of this call, if it has one. */
@@ -140,7 +148,9 @@ export async function httpProxy(
       return void response.end(JSON.stringify({ error: 'made to fail' }));
     }
     if (fault === 'no JSON') return void response.writeHead(200, { 'content-type': 'text/html' }).end(HTML);
+    const since = performance.now();
     const { status, headers, bytes } = await forward(message, Buffer.concat(chunks));
+    took(faulty, since);
     if (fault === 'hangs, done') return;
     if (fault === 'resets, done') return void socket.resetAndDestroy();
     if (fault === 'no JSON, done') return void response.writeHead(200, { 'content-type': 'text/html' }).end(HTML);
@@ -171,6 +181,7 @@ export async function redisProxy(faulty: Faulty, service: string, port: number):
     let pending = Buffer.alloc(0);
     /** of the command whose reply is awaited */
     let fault: Fault | undefined;
+    let since = performance.now();
     socket.on('data', (chunk: Buffer) => {
       pending = Buffer.concat([pending, chunk]);
       for (;;) {
@@ -187,10 +198,14 @@ export async function redisProxy(faulty: Faulty, service: string, port: number):
         if (fault === 'closes half-way') return void socket.write('$1', () => socket.destroy());
         const reply = fault && replies[fault];
         if (reply && fault !== 'no JSON, done') socket.write(reply);
-        else server.write(bytes);
+        else {
+          since = performance.now();
+          server.write(bytes);
+        }
       }
     });
     server.on('data', (chunk: Buffer) => {
+      took(faulty, since);
       const now = fault;
       fault = undefined;
       if (now === 'hangs, done') return;

@@ -44,7 +44,9 @@ async function work(): Promise<void> {
   const { servers } = await import('./world.ts');
   let all = await servers();
   // whoever leads is gone: nothing of ours stays
-  process.once('disconnect', () => void all.stop().finally(() => process.exit(1)));
+  const gone = () => void all.stop().finally(() => process.exit(1));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, gone);
+  process.once('disconnect', gone);
   try {
     if (values.call !== undefined) {
       const { verb, call, fault, forever, way } = values as any;
@@ -57,6 +59,8 @@ async function work(): Promise<void> {
       return;
     }
     for (const what of all.missing) process.send!({ missing: what });
+    // nothing may go wrong here
+    clock.back(2);
     const calls = (await findCalls(all)).filter(({ call }) => call.includes(values.only));
     const every = allCases(calls).filter((one) => values.verb === undefined || one.verb === values.verb);
     const chosen = values.cases === undefined ? every : byTurns(every, Number(values.cases), Number(values.turn));
@@ -70,8 +74,7 @@ async function work(): Promise<void> {
         await all.stop();
         all = await servers();
       }
-      clock.back();
-      const verdict = await tryCase(all, one);
+      const verdict = await fairly(() => tryCase(all, one));
       process.send!({ name: nameOf(one), ...verdict });
     }
   } finally {
@@ -81,8 +84,31 @@ async function work(): Promise<void> {
   }
 }
 
+/** A deadline of ten seconds is one of the real world's seconds here: what the machine may take off it, at most. */
+const BUSY_MS = 1_000;
+
+/**
+ * What is wrong while the machine was too busy for a quick clock (this process did not come to its turn, or the real
+ * servers were slow) is tried again by slower ones, down to the world's own, and counted. What is wrong on a machine
+ * that kept up, is.
+ */
+async function fairly<T extends { wrong?: string; slow?: number }>(attempt: () => Promise<T>): Promise<Fair<T>> {
+  let again = 0;
+  for (const quick of [Number(values.quick), 3, 1]) {
+    clock.back(quick);
+    clock.stood();
+    const verdict = await attempt();
+    const busy = clock.stood() + (verdict.slow ?? 0);
+    if (verdict.wrong === undefined || busy < BUSY_MS || quick === 1) return { ...verdict, again, busy };
+    again++;
+  }
+  throw new Error('unreachable');
+}
+type Fair<T> = T & { again: number; busy: number };
+
 interface Told {
   name: string;
+  again?: number;
   wrong?: string;
   missed?: boolean;
   code?: number;
@@ -99,12 +125,13 @@ function logged(): Told[] {
 async function lead(): Promise<void> {
   const began = clock.realNow();
   const width = Number(values.width);
-  const sum = { calls: 0, cases: 0, done: 0, missed: 0, wrong: 0 };
+  const sum = { calls: 0, cases: 0, done: 0, missed: 0, wrong: 0, again: 0 };
   const codes = new Map<number, number>();
   const said = new Set<string>();
   function count(told: Told): void {
     sum.done++;
     if (told.missed) sum.missed++;
+    if (told.again) sum.again++;
     if (told.code !== undefined) codes.set(told.code, (codes.get(told.code) ?? 0) + 1);
     if (told.wrong) sum.wrong++;
   }
@@ -136,7 +163,7 @@ async function lead(): Promise<void> {
   const seconds = ((clock.realNow() - began) / 1000).toFixed(0);
   const exits = [...codes].sort(([a], [b]) => a - b).map(([code, n]) => `${n} ended ${code}`);
   console.log(
-    `${sum.calls} calls, ${sum.done} faults (${sum.missed} did not come by), ${sum.wrong} wrong, ${exits.join(', ')}, ${seconds} s`,
+    `${sum.calls} calls, ${sum.done} faults (${sum.missed} did not come by, ${sum.again} tried again because the machine was busy), ${sum.wrong} wrong, ${exits.join(', ')}, ${seconds} s`,
   );
   process.exitCode = sum.wrong > 0 || sum.done === 0 || ended.some((code) => code !== 0) ? 1 : 0;
 }
@@ -153,8 +180,7 @@ async function dead(which: string): Promise<void> {
     );
     let wrong = 0;
     for (const death of chosen) {
-      clock.back();
-      const result = await endWithout(all, death);
+      const result = await fairly(() => endWithout(all, death));
       console.log(result.wrong ?? result.said);
       if (result.wrong) wrong++;
     }
