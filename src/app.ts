@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
 import { relative, resolve as resolvePath } from 'node:path';
+import { monotonicNow } from './engine/clock.ts';
 import type { AnyPlugin } from './engine/contract.ts';
 import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
 import type { Journal, Lease, Owner } from './engine/journal.ts';
@@ -12,6 +13,7 @@ import type { Asking, Prepared, VerbHost, VerbResult } from './engine/verbs/resu
 import { fold, type WindowState } from './engine/window.ts';
 import { MaintError } from './errors/catalogue.ts';
 import type { Past, PastWindow } from './report/history.ts';
+import type { Scope } from './report/scope.ts';
 import type { Runbook } from './runbook/load.ts';
 import type { PluginInfo } from './runbook/plugins.ts';
 import type { ShownRunbook } from './runbook/show.ts';
@@ -37,6 +39,8 @@ export interface RunbookChoice {
   only: string[];
   skip: string[];
 }
+
+const ASK_GUARDS_MS = 3_000;
 
 export class App {
   readonly options: AppOptions;
@@ -181,6 +185,54 @@ export class App {
     return [...(await this.registry()).values()].map(describePlugin);
   }
 
+  /** Every way to write, held against what the guards and the canaries have seen. Writes nothing. */
+  async scope(choice: RunbookChoice, named: readonly string[] | undefined): Promise<Scope> {
+    const [{ guardsOf, namedGuards }, { askGuard }, { scopeOf }] = await Promise.all([
+      import('./runbook/guards.ts'),
+      import('./clients/guards.ts'),
+      import('./report/scope.ts'),
+    ]);
+    const runbook = await this.runbook(choice);
+    let guards: string[];
+    if (named === undefined) {
+      // Only these steps need their variables.
+      const asking = runbook.steps.map((step) =>
+        guardsOf(step.with).length > 0 ? step : { ...step, skipped: 'no guard' },
+      );
+      const words = { contact: '', statusPage: undefined, rollbackPlan: undefined, overdueNotice: undefined };
+      const asked = { ...runbook, ...words, steps: asking };
+      const { steps } = await this.resolved(asked, { lead: 'the guards cannot be asked' });
+      guards = [
+        ...new Set(steps.filter(({ skipped }) => skipped === undefined).flatMap(({ params }) => guardsOf(params))),
+      ];
+    } else guards = namedGuards(named);
+    if (guards.length === 0)
+      throw new MaintError(
+        'E_USAGE',
+        `${this.shownPath(runbook.path)} has no step that names guards, so nobody can be asked.`,
+        {
+          details: ['verify/flag and drain/inflight name them'],
+          next: ['maint scope check --guard https://api.example.com', 'maint steps verify/flag'],
+        },
+      );
+    await this.hide(guards.map((guard) => URL.parse(guard)?.password ?? '').filter((password) => password !== ''));
+    const { clients } = await this.host(false);
+    const signal = this.options.interrupt.signal;
+    const reader = clients.reader({ signal, deadline: monotonicNow() + ASK_GUARDS_MS + 1_000 });
+    const asked = await Promise.all(guards.map((guard) => askGuard(reader.http, guard, ASK_GUARDS_MS)));
+    if (signal.aborted) throw signal.reason;
+    if (asked.every(({ seen }) => seen === undefined))
+      throw new MaintError(
+        'E_REFUSED',
+        `${guards.length === 1 ? 'The guard does not answer' : `None of ${guards.length} guards answers`}, so nothing can be said.`,
+        {
+          details: asked.map(({ guard, problem }) => `${guard}  ${problem}`),
+          next: ['maint scope list', 'another address: --guard'],
+        },
+      );
+    return scopeOf(runbook.surfaces, asked, await this.lastWindow(runbook.environment));
+  }
+
   /** The world as a file may keep it: redacted. */
   async observed(prepared: Prepared): Promise<WorldFile> {
     const [{ observeWorld }, { recordWorld }] = await Promise.all([
@@ -291,11 +343,11 @@ export class App {
   /** From what a window has stored: the laptop that ends it need not have the file. */
   async prepareWindow(
     state: WindowState,
-    options: { skip?: readonly string[]; lead: string; allMustResolve?: boolean },
+    options: { skip?: readonly string[]; lead: string; withoutThem?(steps: string[]): string },
   ): Promise<{ prepared: Prepared; state: WindowState }> {
     const { only, skip } = state.opened;
     const runbook = await this.storedRunbook(state);
-    const prepared = await this.resolved(runbook, { lead: options.lead, opening: true, skip: options.skip ?? [] });
+    const prepared = await this.resolved(runbook, { ...options, opening: true, skip: options.skip ?? [] });
     return {
       prepared: { ...prepared, only, skip },
       state: { ...state, window: { ...state.window, surfaces: prepared.surfaces } },
@@ -314,7 +366,7 @@ export class App {
 
   private async resolved(
     runbook: Runbook,
-    more: { lead: string; opening?: boolean; skip?: readonly string[] },
+    more: { lead: string; opening?: boolean; withoutThem?(steps: string[]): string; skip?: readonly string[] },
   ): Promise<Prepared> {
     const { resolve, missingError } = await import('./runbook/variables.ts');
     const { storeOutsideWalls } = await import('./runbook/rules.ts');
@@ -328,7 +380,7 @@ export class App {
     };
     const resolution = resolve(wanted, this.options.env, readText);
     await this.hide(resolution.secrets);
-    if (!resolution.ok) throw missingError(resolution, { lead: more.lead, ...(more.opening ? { opening: true } : {}) });
+    if (!resolution.ok) throw missingError(resolution, more);
     const { steps } = resolution;
     storeOutsideWalls(steps, (await this.journal()).address);
     return await preparedFrom(runbook, resolution);

@@ -35,6 +35,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
           ...pjson.oclif,
           topics: {
             runbook: { description: 'look at a runbook: check it, show it, its schema' },
+            scope: { description: 'every way to write, and what the guards have seen of it' },
             window: { description: 'carry a window to the state of another laptop' },
           },
           commands: {

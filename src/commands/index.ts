@@ -12,6 +12,8 @@ import { Report } from './report.ts';
 import { RunbookCheck } from './runbook/check.ts';
 import { RunbookSchema } from './runbook/schema.ts';
 import { RunbookShow } from './runbook/show.ts';
+import { ScopeCheck } from './scope/check.ts';
+import { ScopeList } from './scope/list.ts';
 import { Start } from './start.ts';
 import { Status } from './status.ts';
 import { Steps } from './steps.ts';
@@ -33,6 +35,8 @@ export const COMMANDS = {
   'runbook:check': RunbookCheck,
   'runbook:schema': RunbookSchema,
   'runbook:show': RunbookShow,
+  'scope:check': ScopeCheck,
+  'scope:list': ScopeList,
   start: Start,
   status: Status,
   steps: Steps,

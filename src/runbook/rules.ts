@@ -82,9 +82,24 @@ export function checkPlacement(step: StepInText, report: Report): void {
   if (role === 'notice') misplaced('release', 'cannot be moved: a notice follows the phases by itself');
 }
 
+/** A drain closes nothing, but has its place among the walls: once writes are refused, before their store closes. */
+function isDrain(step: StepInText): boolean {
+  return familyOf(step.plugin) === 'drain';
+}
+
 /** Walls close outside-in, in the order of the list; in one group they are of one family. */
 export function checkWalls(steps: readonly StepInText[], report: Report): void {
-  const walls = steps.filter((step) => step.role === 'wall' && step.skipped === undefined);
+  const walls = steps.filter((step) => (step.role === 'wall' || isDrain(step)) && step.skipped === undefined);
+  const real = walls.filter((step) => !isDrain(step));
+  // A command may be a gateway of somebody's own.
+  const refuses = real.some(({ plugin }) => WALL_DEPTH[familyOf(plugin)] === 0 || familyOf(plugin) === 'command');
+  for (const step of refuses || real.length === 0 ? [] : walls.filter(isDrain))
+    report(step.at.keys?.get('uses') ?? step.at, {
+      code: 'wall_order',
+      message: 'waits for the writes that were admitted before, and nothing before it refuses new ones',
+      found: quoted(step.plugin.name),
+      allowed: 'a place after a flag or a gateway',
+    });
   const groups = Map.groupBy(walls, (step) => step.group);
   let deepest: StepInText | undefined;
   for (const step of walls) {

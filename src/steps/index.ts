@@ -4,6 +4,7 @@ import { cacheHttp } from './cache/http.ts';
 import { redisNamespace } from './cache/redis-namespace.ts';
 import { command } from './command/command.ts';
 import { crontab } from './crons/crontab.ts';
+import { drainInflight } from './drain/inflight.ts';
 import { flagFile } from './flag/file.ts';
 import { flagRedis } from './flag/redis.ts';
 import { noWritesPostgres } from './no-writes/postgres.ts';
@@ -21,6 +22,7 @@ const PLUGINS: readonly AnyPlugin[] = [
   redisNamespace,
   command,
   crontab,
+  drainInflight,
   flagFile,
   flagRedis,
   noWritesPostgres,

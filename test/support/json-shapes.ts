@@ -303,6 +303,51 @@ export const CheckShape = z.strictObject({
   warnings: texts,
 });
 
+const listedSurface = {
+  name: z.string(),
+  kind: z.enum(['http', 'graphql', 'vector', 'kv', 'tool', 'job']),
+  match: z.string(),
+  disposition: z.enum(['refuse', 'buffer', 'drop', 'pass']),
+  status: z.number(),
+  order: z.string().nullable(),
+  tenant: z.string().nullable(),
+  key: z.enum(['header', 'content']).nullable(),
+  owner: z.string().nullable(),
+  purpose: z.string().nullable(),
+  canary: z.string().nullable(),
+};
+const seen = { refused: z.number(), queued: z.number(), dropped: z.number(), passed: z.number() };
+
+export const ScopeListShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  runbook: z.string(),
+  path: z.string().nullable(),
+  shortestTokenLifeMs: z.number().nullable(),
+  surfaces: z.array(z.strictObject(listedSurface)),
+});
+
+export const ScopeCheckShape = z.strictObject({
+  ok: z.boolean(),
+  exit: z.number(),
+  look: z.number(),
+  window: z.string().nullable(),
+  guards: z.array(z.strictObject({ guard: z.string(), problem: z.string().nullable(), counts: z.boolean() })),
+  surfaces: z.array(z.strictObject({ ...listedSurface, ...seen, seen: z.boolean() })),
+  unnamed: z.array(z.strictObject({ method: z.string(), path: z.string(), count: z.number() })),
+  unknown: z.array(z.strictObject({ name: z.string(), ...seen })),
+  neverSeen: texts,
+  canaries: z.array(
+    z.strictObject({
+      surface: z.string(),
+      status: z.number().nullable(),
+      firstRefusedAt: time.nullable(),
+      firstAnsweredAt: time.nullable(),
+      wrote: z.boolean(),
+    }),
+  ),
+});
+
 const ShownStep = z.strictObject({
   id: z.string(),
   uses: z.string(),

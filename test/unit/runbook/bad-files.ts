@@ -483,6 +483,34 @@ export const BAD_FILES: readonly [string, string, string[]][] = [
     ],
   ],
   [
+    'a drain before anything refuses writes',
+    `${TOP}steps:\n  - { uses: drain/inflight }\n  - { uses: flag/file, with: { path: f } }\n`,
+    [
+      '6:13  steps[1].uses  closes outside drain (drain/inflight) but stands after it; walls close outside-in  found "flag/file"  allowed a place before drain',
+    ],
+  ],
+  [
+    'a drain after the store that cuts off what it waits for',
+    `${TOP}steps:\n  - { uses: flag/file, with: { path: f } }\n  - { uses: datastore/postgres, with: { url: "\${D}" } }\n  - { uses: drain/inflight }\n`,
+    [
+      '7:13  steps[2].uses  closes outside datastore (datastore/postgres) but stands after it; walls close outside-in  found "drain/inflight"  allowed a place before datastore',
+    ],
+  ],
+  [
+    'a drain of what nothing refuses',
+    `${TOP}steps:\n  - { uses: drain/inflight }\n  - { uses: datastore/postgres, with: { url: "\${D}" } }\n`,
+    [
+      '5:13  steps[0].uses  waits for the writes that were admitted before, and nothing before it refuses new ones  found "drain/inflight"  allowed a place after a flag or a gateway',
+    ],
+  ],
+  [
+    'a drain beside the wall that it waits for',
+    `${TOP}steps:\n  - parallel:\n      - { uses: flag/file, with: { path: f } }\n      - { uses: drain/inflight }\n`,
+    [
+      '7:17  steps[0].parallel[1].uses  is in one parallel group with flag (flag/file); walls of different families close one after the other  found "drain/inflight"  allowed a place of its own in the list',
+    ],
+  ],
+  [
     'walls of two families at once',
     `${TOP}steps:\n  - parallel:\n      - { uses: flag/file, with: { path: f } }\n      - { uses: datastore/postgres, with: { url: "\${D}" } }\n`,
     [

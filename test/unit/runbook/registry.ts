@@ -81,6 +81,7 @@ const plugins: AnyPlugin[] = [
       })
       .refine((params) => !(params.user && params.file), 'takes user or file, not both'),
   ),
+  check('drain/inflight', ['open'], z.strictObject({})),
   defineAction({
     name: 'cache/http',
     role: 'cache',

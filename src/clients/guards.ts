@@ -1,0 +1,109 @@
+// What a guard says of itself at /.well-known/maintenance. Fields that an earlier release does not have are absent here.
+import type { HttpReader } from '../engine/io.ts';
+
+export interface SurfaceSeen {
+  refused: number;
+  queued: number;
+  dropped: number;
+  passed: number;
+}
+export interface UnnamedSeen {
+  method: string;
+  path: string;
+  count: number;
+}
+export interface GuardSeen {
+  readOnly: boolean;
+  /** who holds, as this guard knows it */
+  windows: string[];
+  refused: number;
+  /** admitted and not finished; undefined: it does not say */
+  inFlight: number | undefined;
+  queue: { queued: number; bytes: number; oldestMs: number | null } | undefined;
+  surfaces: Record<string, SurfaceSeen> | undefined;
+  unnamed: UnnamedSeen[] | undefined;
+}
+export interface GuardAsked {
+  /** host and path, without userinfo */
+  guard: string;
+  seen?: GuardSeen;
+  /** why there is no answer to read */
+  problem?: string;
+  /** nobody answered there at all */
+  silent: boolean;
+}
+
+const WELL_KNOWN = '/.well-known/maintenance';
+const ANY_STATUS: readonly number[] = Array.from({ length: 500 }, (_, i) => 100 + i);
+
+/** Asks once. Never throws. */
+export async function askGuard(http: HttpReader, base: string, timeoutMs: number): Promise<GuardAsked> {
+  const guard = guardPlace(base);
+  try {
+    const { status, json } = await http.get({
+      url: `${base.replace(/\/+$/, '')}${WELL_KNOWN}`,
+      headers: { 'Cache-Control': 'no-cache' },
+      expect: ANY_STATUS,
+      timeoutMs,
+    });
+    if (status !== 200) {
+      const problem = `answers ${status} for ${WELL_KNOWN}, so it has no guard, or it is not its base address`;
+      return { guard, problem, silent: false };
+    }
+    const seen = guardSeen(json);
+    if (seen) return { guard, seen, silent: false };
+    return { guard, problem: `answers ${WELL_KNOWN} with something that no guard says`, silent: false };
+  } catch (error) {
+    return { guard, problem: error instanceof Error ? error.message : String(error), silent: true };
+  }
+}
+
+/** What may be shown of a guard's address. */
+export function guardPlace(address: string): string {
+  if (!URL.canParse(address)) return 'an address that is not known yet';
+  const { host, pathname } = new URL(address);
+  return `${host}${pathname.replace(/\/+$/, '')}`;
+}
+
+function guardSeen(json: any): GuardSeen | undefined {
+  if (typeof json?.read_only !== 'boolean' || !Array.isArray(json.holders)) return undefined;
+  const { queue, surfaces, unnamed } = json;
+  return {
+    readOnly: json.read_only,
+    windows: json.holders.map((holder: any) => String(holder?.window)),
+    refused: number(json.refused),
+    inFlight: typeof json.in_flight === 'number' ? json.in_flight : undefined,
+    queue: isMap(queue)
+      ? {
+          queued: number(queue['queued']),
+          bytes: number(queue['bytes']),
+          oldestMs: typeof queue['oldest_ms'] === 'number' ? queue['oldest_ms'] : null,
+        }
+      : undefined,
+    surfaces: isMap(surfaces)
+      ? Object.fromEntries(Object.entries(surfaces).map(([name, counts]) => [name, surfaceSeen(counts)]))
+      : undefined,
+    unnamed: Array.isArray(unnamed) ? unnamed.filter(isMap).map(unnamedSeen) : undefined,
+  };
+}
+
+function surfaceSeen(counts: any): SurfaceSeen {
+  return {
+    refused: number(counts?.refused),
+    queued: number(counts?.queued),
+    dropped: number(counts?.dropped),
+    passed: number(counts?.passed),
+  };
+}
+
+function unnamedSeen(entry: Record<string, unknown>): UnnamedSeen {
+  return { method: String(entry['method']), path: String(entry['path']), count: number(entry['count']) };
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function number(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+}
