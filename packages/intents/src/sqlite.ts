@@ -4,6 +4,7 @@ import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
+import { depthOf, type MoveRow, moveOf, statsOf } from './counts.ts';
 import { QueueError } from './error.ts';
 import type {
   Claim,
@@ -25,17 +26,7 @@ import type {
   Stats,
   Taken,
 } from './port.ts';
-import {
-  difference,
-  INTENT_COLUMNS,
-  type IntentRow,
-  intentOf,
-  noStates,
-  refusal,
-  type Share,
-  shareOf,
-  wroteOf,
-} from './rows.ts';
+import { difference, INTENT_COLUMNS, type IntentRow, intentOf, refusal, type Share, shareOf, wroteOf } from './rows.ts';
 import { isBusy, isFull, openFile, sqliteError } from './sqlite-file.ts';
 
 /** Of one transaction: bounds how long the event loop stands still for it. */
@@ -658,47 +649,4 @@ function closed(path: string): QueueError {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-export interface MoveRow {
-  at: number | string;
-  mover: string;
-  was: IntentState;
-  goal: 'queued' | 'dropped';
-  reason: string;
-}
-
-export function moveOf(row: MoveRow): Move {
-  return { at: Number(row.at), by: row.mover, from: row.was, to: row.goal, reason: row.reason };
-}
-
-export function depthOf(rows: readonly (Share & { surface: string })[], oldestAt: number | null): Depth {
-  const busy = new Set<string>();
-  const sums = { waiting: 0, kept: 0, bytes: 0 };
-  for (const row of rows) {
-    sums.waiting += Number(row.waiting);
-    sums.kept += Number(row.kept);
-    sums.bytes += Number(row.bytes);
-    if (Number(row.blocking) > 0) busy.add(row.surface);
-  }
-  return { ...sums, oldestAt, busy };
-}
-
-export function statsOf(
-  counts: readonly { surface: string; state: IntentState; n: number | string; unknown: number | string }[],
-  parked: { partitions: number | string; waiting: number | string },
-  claimed: number,
-): Stats {
-  const states = noStates();
-  const surfaces: Record<string, Record<IntentState, number>> = {};
-  let unknown = 0;
-  for (const row of counts) {
-    states[row.state] += Number(row.n);
-    (surfaces[row.surface] ??= noStates())[row.state] += Number(row.n);
-    unknown += Number(row.unknown);
-  }
-  return {
-    ...{ states, surfaces, unknown, claimed },
-    parked: { partitions: Number(parked.partitions), waiting: Number(parked.waiting) },
-  };
 }
