@@ -23,8 +23,20 @@ interface Connection {
   rowLocks: boolean;
   /** does it again where nothing of it was committed and that may help */
   attempt?<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Numbers, dates and inserts a window's next events in one statement, where each statement is a way to a server and
+   * back. The lease's row is locked already. undefined: the environment has no such window.
+   */
+  insertNext?(db: Kysely<Schema>, lease: Lease, windowId: string, bodies: string[]): Promise<Numbered | undefined>;
   /** of an insert, where transactions do not exclude each other: the row is there already */
   isTaken?(error: unknown): boolean;
+}
+
+interface Numbered {
+  /** of the first one; the others follow */
+  seq: number;
+  /** RFC 3339 */
+  at: string;
 }
 
 // a statement carries at most 32,766 values
@@ -113,12 +125,12 @@ export class KyselyJournal implements Journal {
   }
 
   append(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
-    return this.#fenced(lease, (transaction, now) => add(transaction, lease, windowId, events, now));
+    return this.#held(lease, (transaction) => this.#add(transaction, lease, windowId, events));
   }
 
   close(lease: Lease, windowId: string, events: readonly JournalEvent[]): Promise<Recorded[]> {
-    return this.#fenced(lease, async (transaction, now) => {
-      const recorded = await add(transaction, lease, windowId, events, now);
+    return this.#held(lease, async (transaction) => {
+      const recorded = await this.#add(transaction, lease, windowId, events);
       await transaction.updateTable('windows').set({ live: 0 }).where('id', '=', windowId).execute();
       return recorded;
     });
@@ -284,8 +296,12 @@ export class KyselyJournal implements Journal {
     return this.#attempt(() => this.#db.transaction().execute(work));
   }
 
-  // Expiry alone does not fence: as long as nobody took it over, the newest token's events are still in order.
   #fenced<T>(lease: Lease, work: (transaction: Transaction<Schema>, now: number) => Promise<T>): Promise<T> {
+    return this.#held(lease, async (transaction) => work(transaction, await this.#connection.now(transaction)));
+  }
+
+  // Expiry alone does not fence: as long as nobody took it over, the newest token's events are still in order.
+  #held<T>(lease: Lease, work: (transaction: Transaction<Schema>) => Promise<T>): Promise<T> {
     return this.#transaction(async (transaction) => {
       const held = await transaction
         .selectFrom('leases')
@@ -296,9 +312,28 @@ export class KyselyJournal implements Journal {
         .$if(this.#connection.rowLocks, (query) => query.forUpdate())
         .executeTakeFirst();
       if (!held) throw new StaleToken(lease.environment);
-      return work(transaction, await this.#connection.now(transaction));
+      return work(transaction);
     });
   }
+
+  async #add(
+    transaction: Transaction<Schema>,
+    lease: Lease,
+    windowId: string,
+    events: readonly JournalEvent[],
+  ): Promise<Recorded[]> {
+    const { insertNext } = this.#connection;
+    if (insertNext === undefined || events.length === 0)
+      return await add(transaction, lease, windowId, events, await this.#connection.now(transaction));
+    const bodies = events.map((event) => JSON.stringify(event));
+    const first = await insertNext(transaction, lease, windowId, bodies);
+    if (!first) throw unknownWindow(lease, windowId);
+    return events.map((event, index) => ({ seq: first.seq + index, at: first.at, token: lease.token, event }));
+  }
+}
+
+function unknownWindow(lease: Lease, windowId: string): MaintError {
+  return new MaintError('E_NO_WINDOW', `${lease.environment} has no window ${windowId}`);
 }
 
 async function add(
@@ -320,7 +355,7 @@ async function add(
     .where('id', '=', windowId)
     .where('environment', '=', lease.environment)
     .executeTakeFirst();
-  if (!window) throw new MaintError('E_NO_WINDOW', `${lease.environment} has no window ${windowId}`);
+  if (!window) throw unknownWindow(lease, windowId);
   return write(transaction, lease, windowId, window.last ?? 0, events, now);
 }
 

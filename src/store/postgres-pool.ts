@@ -67,7 +67,12 @@ export async function postgresPool(place: PostgresPlace): Promise<{ pool: Postgr
 
 /** pg waits for an answer to its greeting only as long as the connection is being made, the wait in the pool included. */
 async function connect(pool: Pool): Promise<PoolClient> {
-  const client = await pool.connect();
+  const due = Date.now() + CONNECT_MS;
+  const client = await pool.connect().catch((error) => {
+    // It slept while the connection was being made: its time is over, and that says nothing of the server.
+    if (Date.now() - due > SLEPT_MS) return pool.connect();
+    throw error;
+  });
   // one that breaks while it is ours is told by the question that is under way
   client.on('error', ignore);
   return client;

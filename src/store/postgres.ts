@@ -146,6 +146,7 @@ function asJournal(db: Kysely<Schema>, place: PostgresPlace, { clock }: Postgres
     shared: true,
     rowLocks: true,
     now: clock ? async () => clock() : serverClock,
+    insertNext: (db, lease, windowId, bodies) => insertNext(db, place.schema, lease, windowId, bodies, clock?.()),
     attempt,
     isTaken: (error) => sqlstate(error) === UNIQUE_VIOLATION,
   });
@@ -157,6 +158,34 @@ async function serverClock(db: Kysely<Schema>): Promise<number> {
     now: string;
   }>`select floor(extract(epoch from clock_timestamp()) * 1000) as now`.execute(db);
   return Number(rows[0]!.now);
+}
+
+/**
+ * The statement begins after the one that locked the lease's row, and only who holds that row adds events: what it sees
+ * of them is all there is. `now`: by another clock than the server's.
+ */
+async function insertNext(
+  db: Kysely<Schema>,
+  schema: string,
+  { environment, token }: Lease,
+  windowId: string,
+  bodies: string[],
+  now: number | undefined,
+): Promise<{ seq: number; at: string } | undefined> {
+  const at = now === undefined ? null : new Date(now).toISOString();
+  const windows = sql.table(`${schema}.windows`);
+  const events = sql.table(`${schema}.events`);
+  const { rows } = await sql<{ seq: number; at: string }>`
+    with next as materialized (
+      select w.id, (select coalesce(max(e.seq), 0) from ${events} e where e.window_id = w.id) as last,
+        coalesce(${at}::text, to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) as at
+      from ${windows} w where w.id = ${windowId} and w.environment = ${environment})
+    insert into ${events} (window_id, seq, at, token, body)
+      select next.id, next.last + new.n, next.at, ${token}::bigint, new.body
+      from next, unnest(${bodies}::text[]) with ordinality as new (body, n)
+    returning seq, at`.execute(db);
+  const first = rows.reduce((least, row) => Math.min(least, row.seq), Number.POSITIVE_INFINITY);
+  return rows[0] && { seq: first, at: rows[0].at };
 }
 
 const ATTEMPTS = 3;

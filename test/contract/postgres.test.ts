@@ -230,6 +230,17 @@ describeWith('postgres', 'Postgres', () => {
     await journal.end();
   });
 
+  test('an append is four ways to the server and back', async () => {
+    const schema = fresh();
+    await (await open(within(server.url, schema))).end();
+    await using way = await proxy(server.port);
+    const { journal, lease } = await begun(within(url('postgres', way.port), schema));
+    const before = way.answers();
+    await journal.append(lease, 'w-1', [event, event]);
+    expect(way.answers() - before).toBe(4);
+    await journal.end();
+  });
+
   test('a restart that takes a moment is waited for', async () => {
     const schema = fresh();
     await (await open(within(server.url, schema))).end();
@@ -645,6 +656,7 @@ async function listening(answer: (socket: Socket) => void) {
 /** Passes everything on, until a message holds the text: that still arrives, its answer does not, once. */
 async function proxy(port: number) {
   let text: string | undefined;
+  let answers = 0;
   const listener = await listening((client) => {
     const upstream = connect({ port, host: '127.0.0.1' });
     upstream.on('error', () => {});
@@ -654,11 +666,16 @@ async function proxy(port: number) {
       text = undefined;
       client.destroy();
     });
-    upstream.on('data', (data) => client.destroyed || client.write(data));
+    upstream.on('data', (data) => {
+      // ReadyForQuery ends each answer
+      if (data.subarray(-6, -1).equals(Buffer.from([0x5a, 0, 0, 0, 5]))) answers++;
+      if (!client.destroyed) client.write(data);
+    });
     client.on('close', () => upstream.end());
     upstream.on('close', () => client.destroy());
   });
   return Object.assign(listener, {
+    answers: () => answers,
     at(wanted: string) {
       text = wanted;
     },
