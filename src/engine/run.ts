@@ -174,7 +174,6 @@ export class Run {
       for (const recorded of await this.host.journal[how](this.lease, state.id, events)) apply(state, recorded);
     } catch (error) {
       if (error instanceof StaleToken) await this.takenOver();
-      await this.lookAgain(error);
       throw this.withoutState(state, error);
     }
     point(step, kinds, 'after');
@@ -184,7 +183,7 @@ export class Run {
    * A laptop that slept wakes with connections that are dead, and the state seems not to answer. Where the lease may have
    * been taken meanwhile that is what a person has to hear, so it is asked once more, by a connection of its own.
    */
-  private async lookAgain(error: unknown): Promise<void> {
+  async lookAgain(error: unknown): Promise<void> {
     if (!(error instanceof MaintError) || error.code !== 'E_STATE') return;
     this.lookAtClocks();
     if (this.slept || performance.now() - this.renewed > LEASE_MS) await this.renew().catch(onlyTakenOver);
@@ -285,6 +284,9 @@ export async function withLease<T>(
       await run.wait(quietAt);
     }
     return await work(run);
+  } catch (error) {
+    await run.lookAgain(error);
+    throw error;
   } finally {
     await run.end();
   }

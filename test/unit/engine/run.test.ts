@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import type { JournalEvent } from '../../../src/engine/events.ts';
 import type { Journal, Owner } from '../../../src/engine/journal.ts';
-import { type Host, Run } from '../../../src/engine/run.ts';
+import { type Host, withLease } from '../../../src/engine/run.ts';
 import { fold } from '../../../src/engine/window.ts';
 import { MaintError } from '../../../src/errors/catalogue.ts';
 import { memoryJournal } from '../../support/memory-journal.ts';
@@ -16,44 +16,50 @@ const OPENED: JournalEvent = {
   runbook: { name: 'x', path: '/x.yaml', folder: '/', text: 'x' },
 };
 
-/** A run with a window whose connections died while the machine slept: the state seems not to answer. */
-async function woken(slept: boolean, meanwhile: (journal: Journal, token: number) => Promise<unknown>) {
+/** A run whose connections died while the machine slept: whatever it asks next, the state seems not to answer. */
+async function woken(slept: boolean, asks: 'append' | 'now', meanwhile: (journal: Journal) => Promise<unknown>) {
   const journal = memoryJournal(Date.now);
-  const answer = await journal.take('prod', OWNER);
-  if (!('taken' in answer)) throw new Error('the lease is held');
   const never = new AbortController().signal;
+  let dead = false;
+  const ifAlive =
+    <A extends unknown[], R>(ask: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      if (dead) throw new MaintError('E_STATE', 'the state did not answer within 7s', { next: [] });
+      return await ask(...args);
+    };
   const host = {
-    journal: {
-      ...journal,
-      address: 'memory',
-      append: async () => {
-        throw new MaintError('E_STATE', 'the state did not answer within 7s', { next: [] });
-      },
-    } as Journal,
+    journal: { ...journal, append: ifAlive(journal.append), now: ifAlive(journal.now) },
+    machine: { name: 'lapis', owner: () => OWNER, dead: () => false },
     interrupt: { signal: never, hard: never },
-  } as Host;
-  const run = new Run(host, answer.taken);
-  const state = fold('w-1', await journal.open(answer.taken, 'w-1', [OPENED]))!;
-  await meanwhile(journal, answer.taken.token);
-  if (slept) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600);
-  try {
-    await run.append(state, [{ type: 'overdue' }]);
-    return 'appended';
-  } catch (error) {
-    return (error as MaintError).code;
-  } finally {
-    await run.end();
-  }
+  } as unknown as Host;
+  const work = withLease(host, 'prod', 'start', {}, async (run) => {
+    const state = fold('w-1', await journal.open(run.lease, 'w-1', [OPENED]))!;
+    await meanwhile(journal);
+    dead = true;
+    if (slept) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600);
+    if (asks === 'append') await run.append(state, [{ type: 'overdue' }]);
+    else await run.storeNow();
+  });
+  return await work.then(
+    () => 'done',
+    (error: MaintError) => error.code,
+  );
 }
 
-const takenOver = (journal: Journal, token: number) => journal.take('prod', { ...OWNER, name: 'ben@basalt' }, token);
+async function takenOver(journal: Journal): Promise<void> {
+  const lease = await journal.lease('prod');
+  await journal.take('prod', { ...OWNER, name: 'ben@basalt' }, lease?.token);
+}
 
-test('woken after a takeover, with connections that are dead: it says that it was taken over', async () => {
-  expect(await woken(true, takenOver)).toBe('E_TAKEN_OVER');
-});
+test.each(['append', 'now'] as const)(
+  'woken after a takeover with dead connections, at its next %s: it says so',
+  async (asks) => {
+    expect(await woken(true, asks, takenOver)).toBe('E_TAKEN_OVER');
+  },
+);
 test('woken, and nobody took over: the state did not answer', async () => {
-  expect(await woken(true, async () => undefined)).toBe('E_STATE');
+  expect(await woken(true, 'append', async () => undefined)).toBe('E_STATE');
 });
 test('it did not sleep: nobody can have taken over, and nothing more is asked', async () => {
-  expect(await woken(false, takenOver)).toBe('E_STATE');
+  expect(await woken(false, 'append', takenOver)).toBe('E_STATE');
 });
