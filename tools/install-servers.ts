@@ -8,6 +8,8 @@ interface Wanted {
   package: string;
   /** one of these is enough */
   programs: readonly string[];
+  /** a module that Python has to find */
+  python?: string;
   tests: string;
 }
 
@@ -26,6 +28,13 @@ const WANTED: readonly Wanted[] = [
     tests: 'silence/alertmanager',
   },
   { package: 'cron', programs: ['cron'], tests: 'crons/crontab' },
+  { package: 'curl', programs: ['curl'], tests: 'what clients do (docs/clients.md)' },
+  {
+    package: 'python3-urllib3',
+    programs: ['python3'],
+    python: 'urllib3',
+    tests: 'what clients do (docs/clients.md)',
+  },
   {
     package: 'chromium',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
@@ -43,7 +52,14 @@ function has(program: string): boolean {
 }
 
 function lacking(): Wanted[] {
-  return WANTED.filter((wanted) => !wanted.programs.some(has));
+  return WANTED.filter(({ programs, python }) => !programs.some(has) || (python !== undefined && !imports(python)));
+}
+
+/** As the tests look for it: the first Python on the PATH may be somebody's own. */
+function imports(module: string): boolean {
+  return ['python3', '/usr/bin/python3'].some(
+    (python) => spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0,
+  );
 }
 
 function isDebian(): boolean {

@@ -22,7 +22,7 @@ export interface Advice {
 }
 
 const FINAL: Advice = Object.freeze({ retry: 'no', afterMs: null, until: null, problem: null });
-const LOOK_INTO = new Set([409, 423, 429, 502, 503, 504]);
+const LOOK_INTO = new Set([409, 413, 423, 429, 502, 503, 504]);
 
 export async function advice(answer: Answer, now: number): Promise<Advice> {
   const { status } = answer;
@@ -34,6 +34,9 @@ export async function advice(answer: Answer, now: number): Promise<Advice> {
   switch (status) {
     case 409:
       return { ...told, retry: problem?.code === 'idempotency_in_flight' ? 'refused' : 'no' };
+    case 413:
+      // Too large for now (RFC 9110, 15.5.14): while a queue stands in for the service, for example.
+      return { ...told, retry: afterMs === null ? 'no' : 'refused' };
     case 423:
       // WebDAV's 423 is a lock that somebody holds, and no promise that it ends.
       return { ...told, retry: problem?.code === 'read_only' ? 'refused' : 'no' };

@@ -29,7 +29,7 @@ const KEPT = [
 ] as const;
 
 /**
- * `fetch`, and what is refused for a while is tried again: 503, 429, 423 (with the problem code `read_only`) and 409
+ * `fetch`, and what is refused for a while is tried again: 503, 413, 429, 423 (with the problem code `read_only`) and 409
  * (`idempotency_in_flight`), after `Retry-After` and a random time on top, within the deadline and the retry budget.
  * Every other answer is returned as it is.
  *

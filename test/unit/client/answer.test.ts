@@ -39,6 +39,8 @@ describe('what an answer advises', () => {
     ['400', answer(400, told, { code: 'idempotency_key_missing' }), 'no'],
     ['409 of something else', answer(409, told, { code: 'edit_conflict' }), 'no'],
     ['409 in flight', answer(409, {}, { code: 'idempotency_in_flight' }), 'refused'],
+    ['413 for good', answer(413), 'no'],
+    ['413 for now', answer(413, told, { code: 'body_too_large' }), 'refused'],
     ['422 reused', answer(422, told, { code: 'idempotency_key_reused' }), 'no'],
     ['423 of WebDAV', answer(423, told, '<lock/>'), 'no'],
     ['423 locked', answer(423, told, { code: 'locked' }), 'no'],
