@@ -151,6 +151,8 @@ class Run {
   #already = 0;
   #dead = 0;
   #deadInARow = 0;
+  /** answers in a row that say "not now", or none at all */
+  #refusals = 0;
   #sent = 0;
   #retries = 0;
   #rates: { at: number; applied: number }[] = [];
@@ -290,6 +292,7 @@ class Run {
     }
     this.#sent++;
     const verdict = await this.#send(intent);
+    if (verdict.is !== 'again' || !verdict.overloaded) this.#refusals = 0;
 
     if (verdict.is === 'applied') {
       const settled = await this.#settle(claim, intent, {
@@ -317,7 +320,8 @@ class Run {
         this.#unknown(intent);
         return false;
       }
-      if (intent.attempts + 1 < maxAttempts) {
+      // what was refused for the load, or never got there, says nothing about this write: no letter dies of it
+      if (verdict.overloaded || intent.attempts + 1 < maxAttempts) {
         await this.#again(claim, intent, verdict);
         return false;
       }
@@ -335,16 +339,17 @@ class Run {
   }
 
   async #again(claim: Claim, intent: Intent, verdict: Verdict & { is: 'again' }): Promise<void> {
-    const backoff = this.#random() * Math.min(BACKOFF_CAP_MS, BACKOFF_MS * 2 ** intent.attempts);
+    const { unknown, overloaded, status, reason } = verdict;
+    const tries = overloaded ? this.#refusals++ : intent.attempts;
+    const backoff = this.#random() * Math.min(BACKOFF_CAP_MS, BACKOFF_MS * 2 ** Math.min(tries, 10));
     // what the service asks for is the least; jitter on top, so that not all of them come back in the same moment
     const delayMs = Math.round((verdict.retryAfterMs ?? 0) + backoff);
-    if (verdict.overloaded) {
-      this.#pace.slowDown();
+    if (overloaded) {
       // it speaks of all that we send, not of this write
-      if (verdict.retryAfterMs !== null) this.#pace.pause(delayMs);
+      this.#pace.slowDown();
+      this.#pace.pause(delayMs);
     }
-    const { unknown, status, reason } = verdict;
-    await this.#settle(claim, intent, again({ delayMs, unknown, counted: true, status, reason }));
+    await this.#settle(claim, intent, again({ delayMs, unknown, counted: !overloaded, status, reason }));
     this.#retries++;
     const allowed = Math.max(FREE_RETRIES, (this.#options.budget ?? 0.2) * this.#sent);
     if (this.#retries > allowed)

@@ -73,7 +73,10 @@ export function httpSender(options: {
         signal: AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]),
       });
       sent.on('socket', (socket) => {
-        if (!socket.connecting) connected = true;
+        if (!socket.connecting) {
+          connected = true;
+          return;
+        }
         socket.once(secure ? 'secureConnect' : 'connect', () => {
           connected = true;
         });
