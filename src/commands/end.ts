@@ -62,7 +62,10 @@ export class End extends MaintCommand {
       );
     }
     const skip = flags.skip ?? [];
-    const { prepared, state } = await app.prepareWindow(live, { skip, lead: `this laptop cannot end ${live.id}` });
+    const { prepared, state } = await app.prepareWindow(live, {
+      ...{ skip, lead: `this laptop cannot end ${live.id}` },
+      withoutThem: (steps) => `maint end --skip ${[...skip, ...steps].join(',')}`,
+    });
     this.prepared = prepared;
     const host = await app.host(!flags['dry-run']);
     if (flags.leave)

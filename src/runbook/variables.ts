@@ -138,13 +138,15 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
       if (typeof value !== 'string') return value;
       for (const variable of variablesIn(value)) named.add(variable.name);
       const open = lookup.fill(value, false, () => undefined);
-      const told = open !== undefined && (marks.path || (marks.url && isBareAddress(open)));
+      // what is a path or an address, a queue, is the one that it looks like
+      const path = marks.path && !(marks.url && /^[a-z][a-z0-9+.-]*:\/\//i.test(open ?? ''));
+      const told = open !== undefined && (path || (marks.url && isBareAddress(open)));
       const filled = lookup.fill(value, !told, (variable, why) => {
         complete = false;
         note(variable, why, step);
       });
       if (filled === undefined) return value;
-      return marks.path && filled !== '' && !isAbsolute(filled) ? resolvePath(runbook.folder, filled) : filled;
+      return path && filled !== '' && !isAbsolute(filled) ? resolvePath(runbook.folder, filled) : filled;
     });
     if (!complete) return stepOf(step, step.with);
     const parsed = parseResolved(step, values);
@@ -270,7 +272,13 @@ function unusableOf(step: RunbookStep, parsed: Parsed & { success: false }): Unu
  */
 export function missingError(
   resolution: Resolution & { ok: false },
-  more: { lead?: string; tail?: string; opening?: boolean; next?: readonly string[] } = {},
+  more: {
+    lead?: string;
+    tail?: string;
+    opening?: boolean;
+    withoutThem?(steps: string[]): string;
+    next?: readonly string[];
+  } = {},
 ): MaintError {
   const { missing, unusable, named } = resolution;
   const count = missing.length + unusable.length;
@@ -292,12 +300,21 @@ export function missingError(
         `${step}${wall(is)}  ${path}${text === undefined ? '' : `  ${JSON.stringify(text)}`}  ${why}`,
     ),
   ];
+  // what writes wait for cannot be left for later, nor what the top of the runbook names
+  const noWalls = [
+    ...missing.filter((one) => !one.wall).flatMap(({ steps }) => steps),
+    ...unusable.filter((one) => !one.wall).map(({ step }) => step),
+  ];
+  const later = missing.some(({ steps }) => steps.length === 0) ? [] : [...new Set(noWalls)];
+  const next = ['set them and run the same command again'];
+  if (more.withoutThem !== undefined && later.length > 0)
+    next.push(`go without them for now: ${more.withoutThem(later)}`);
   return new MaintError(
     'E_SECRETS_MISSING',
     `${more.lead ? `${more.lead}: ` : ''}${what}. ${more.tail ?? 'Nothing changed.'}`,
     {
       details,
-      next: more.next ?? ['set them and run the same command again'],
+      next: more.next ?? next,
     },
   );
 }

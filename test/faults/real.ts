@@ -1,7 +1,7 @@
 // The real servers of the fault sweep, for a process that is not jest's: on free ports, in folders of their own, ended
 // by their own pid. What is not installed is left out, and said.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -43,20 +43,57 @@ function which(...names: string[]): string | undefined {
 }
 
 async function launch(argv: (port: number, folder: string) => string[]): Promise<Real> {
-  const folder = mkdtempSync(join(tmpdir(), 'maint-faults-real-'));
-  const port = await freePort();
-  const [program = '', ...args] = argv(port, folder);
-  const child: ChildProcess = spawn(program, args, { cwd: folder, stdio: 'ignore' });
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  await until(() => answers(port), 200_000);
-  return {
-    port,
-    async stop() {
-      child.kill('SIGTERM');
-      await ended;
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  for (let left = 5; ; left--) {
+    const folder = mkdtempSync(join(tmpdir(), 'maint-faults-real-'));
+    const port = await freePort();
+    const [program = '', ...args] = argv(port, folder);
+    const child: ChildProcess = spawn(program, args, { cwd: folder, stdio: 'ignore' });
+    let over = false;
+    const ended = new Promise<void>((resolve) => {
+      child.once('exit', () => {
+        over = true;
+        resolve();
+      });
+    });
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    await until(async () => over || ((await answers(port)) && listens(child.pid!, port)), 200_000);
+    // somebody took the port between our looking and the server's binding: it ends, and another one answers there
+    if (over) {
+      remove();
+      if (left > 1) continue;
+      throw new Error(`${program} ends as soon as it is started`);
+    }
+    return {
+      port,
+      async stop() {
+        child.kill('SIGTERM');
+        await ended;
+        remove();
+      },
+    };
+  }
+}
+
+/** Whether it is this process that listens there; where /proc does not tell, yes. */
+function listens(pid: number, port: number): boolean {
+  if (!existsSync('/proc/net/tcp')) return true;
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[1]?.endsWith(local) && fields[3] === '0A')
+    .map((fields) => `socket:[${fields[9]}]`);
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+      try {
+        return inodes.includes(readlinkSync(`/proc/${pid}/fd/${fd}`));
+      } catch {
+        return false;
+      }
+    });
+  } catch {
+    return false;
+  }
 }
 
 async function freePort(): Promise<number> {

@@ -158,6 +158,14 @@ describe('resolve', () => {
       'EMPTY      cache  set but empty',
       'file:x     cache  cannot be read (ENOENT)',
     ]);
+    expect(error.next).toEqual(['set them and run the same command again']);
+    const withoutThem = (steps: string[]) => `maint end --skip ${steps.join(',')}`;
+    expect(missingError(resolution, { withoutThem }).next).toEqual([
+      'set them and run the same command again',
+      'go without them for now: maint end --skip statuspage,cache',
+    ]);
+    const top = { ...resolution, missing: [...resolution.missing, { ...resolution.missing[0]!, steps: [] }] };
+    expect(missingError(top, { withoutThem }).next).toHaveLength(1);
   });
 
   test('a command that is a wall is one', () => {
