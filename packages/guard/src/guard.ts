@@ -338,7 +338,7 @@ export function createGuard(options: GuardOptions): Guard {
     if (!fresh && !rules.ordered.some((rule) => pending(rule.name))) return null;
     const verdict = judge(rules, request);
     const rule = verdict.surface;
-    if (!rule || rule.disposition !== 'buffer' || rule.order === null) return null;
+    if (rule?.disposition !== 'buffer' || rule.order === null) return null;
     return fresh || pending(rule.name) ? verdict : null;
   }
 

@@ -188,7 +188,7 @@ export function compileSurfaces(input: unknown, healthPaths: readonly string[]):
       const rule = compileRule(surface, name, kind, where);
       (rule.disposition === 'pass' ? passing : refusing).push(rule);
     }
-    if (NAME_KINDS.has(kind) && (!byPath || (isRecord(match) && match.names !== undefined))) {
+    if (NAME_KINDS.has(kind) && (!byPath || !HTTP_KINDS.has(kind) || (isRecord(match) && match.names !== undefined))) {
       named.push(compileNames(surface, name, kind, where, byPath));
     }
   }

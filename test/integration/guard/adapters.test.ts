@@ -1,11 +1,13 @@
-// One suite over the three adapters, each in a real server on a real socket.
+// One suite over the adapters, each in a real server on a real socket.
 
 import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import { type AddressInfo, connect } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fastify } from 'fastify';
+import { Hono } from 'hono';
 import { createGuard, type FlagSink, type Guard, type GuardOptions } from '../../../packages/guard/src/index.ts';
 import { until } from '../../support/until.ts';
 
@@ -99,6 +101,53 @@ async function onFastify(options: Partial<GuardOptions>): Promise<World> {
   return world;
 }
 
+async function onHono(options: Partial<GuardOptions>): Promise<World> {
+  const { guard, sink } = makeGuard(options);
+  const app = new Hono();
+  app.use(guard.hono());
+  app.get('/slow', async (c) => {
+    world.handled += 1;
+    await new Promise<void>((resolve) => (world.finish = resolve));
+    return c.text('slow');
+  });
+  app.all('/items', async (c) => {
+    world.handled += 1;
+    world.received += (await c.req.text()).length;
+    return c.text('ok');
+  });
+  const world = await listening(createAdaptorServer(app) as Server, guard, sink);
+  return world;
+}
+
+async function onFetch(options: Partial<GuardOptions>): Promise<World> {
+  const { guard, sink } = makeGuard(options);
+  const handler = guard.fetch(async (request) => {
+    world.handled += 1;
+    if (new URL(request.url).pathname === '/slow') {
+      let left = false;
+      // The answer has begun, and its body is what takes long.
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(Buffer.from('sl'));
+          world.finish = () => {
+            if (left) return;
+            controller.enqueue(Buffer.from('ow'));
+            controller.close();
+          };
+        },
+        cancel() {
+          left = true;
+        },
+      });
+      return new Response(body);
+    }
+    world.received += (await request.text()).length;
+    return new Response('ok');
+  });
+  const world = await listening(createAdaptorServer({ fetch: handler }) as Server, guard, sink);
+  return world;
+}
+
 async function listening(server: Server, guard: Guard, sink: FlagSink): Promise<World> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -121,6 +170,8 @@ describe.each([
   ['node:http', onNode],
   ['Express 5', onExpress],
   ['Fastify 5', onFastify],
+  ['Hono 4', onHono],
+  ['fetch', onFetch],
 ])('%s', (_name, open) => {
   let world: World;
   const call = (path: string, init: RequestInit = {}) => fetch(`http://127.0.0.1:${world.port}${path}`, init);

@@ -78,7 +78,10 @@ function collect(
         if (chunk === null) break;
         const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
         size += bytes.length;
-        if (size > maxBytes) return finish({ is: 'too_large' });
+        if (size > maxBytes) {
+          finish({ is: 'too_large' });
+          return;
+        }
         chunks.push(bytes);
       }
       if (request.complete || size === declared) end();
