@@ -158,7 +158,8 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
     const broken = write ? 'answered' : effect;
     throw outerError(scope, `${answeredBy}, but the answer broke off`, { effect: broken, retryable: true, status });
   }
-  return { status, headers, text, json: body.end === 'broken' ? undefined : parse(text), ms };
+  if (body.end === 'broken') return { status, headers, text, json: undefined, brokeOff: true, ms };
+  return { status, headers, text, json: parse(text), ms };
 }
 
 interface Track {

@@ -22,6 +22,8 @@ export interface HttpResponse {
   text: string;
   /** the parsed body; undefined where it is no JSON */
   json: any;
+  /** only for a prober: the connection broke in the middle of the body */
+  brokeOff?: true;
   /** milliseconds from the first byte sent to the last received */
   ms: number;
 }

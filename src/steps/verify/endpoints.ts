@@ -184,7 +184,7 @@ async function knock(context: Context, prober: Prober, one: Knocked): Promise<vo
 }
 
 function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
-  const { status, headers, json } = answer;
+  const { status, headers, json, brokeOff } = answer;
   const window = typeof json?.window === 'string' ? json.window : undefined;
   // Our guard says so in a header; a 204 without it is the service, which has done it.
   if (status === 204 && surface.disposition === 'drop' && surface.status === 204 && headers['read-only'] !== undefined)
@@ -195,7 +195,9 @@ function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
   const wanted = surface.disposition === 'drop' && surface.status === 204 ? 503 : surface.status;
   if (!ours) {
     // a gateway without a service behind it is not the service
-    const why = `answers ${status}${typeof json?.code === 'string' ? ` ${json.code}` : ''}, not ${surface.disposition === 'buffer' ? KEYLESS : surface.disposition === 'drop' && surface.status === 204 ? '204 with our Read-Only header' : `${wanted} read_only`}`;
+    const why = brokeOff
+      ? `answers ${status}, and the answer broke off before it was whole`
+      : `answers ${status}${typeof json?.code === 'string' ? ` ${json.code}` : ''}, not ${surface.disposition === 'buffer' ? KEYLESS : surface.disposition === 'drop' && surface.status === 204 ? '204 with our Read-Only header' : `${wanted} read_only`}`;
     return { is: [502, 503, 504].includes(status) ? 'gateway' : 'answered', why };
   }
   const lacks: string[] = [];

@@ -141,7 +141,7 @@ describe('verify/flag', () => {
     const one = await service();
     const two = await service();
     one.hold(A.id);
-    const result = await flag({ params: { guards: [one.url, two.url], samples: 2 }, moment: 'open', ms: 400 });
+    const result = await flag({ params: { guards: [one.url, two.url], samples: 2 }, moment: 'open', ms: 1500 });
     expect(result.outcome).toBe('fail');
     expect(result.summary).toMatch(/^2 of 4 samples show our window after/);
     expect(result.findings).toEqual([`${new URL(two.url).host}: 0 of 2 samples show our window`]);
@@ -199,6 +199,18 @@ describe('verify/flag', () => {
 });
 
 describe('verify/endpoints', () => {
+  test('answers that break off: said, instead of what their half does not say', async () => {
+    const url = await listen((request, response) => {
+      response.writeHead(503, { 'content-type': 'application/problem+json', 'content-length': '100' });
+      response.write('{"code":"read_o', () => request.socket.destroy());
+    });
+    const result = await endpoints({ params: { url }, moment: 'now' });
+    expect(result.outcome).toBe('fail');
+    expect(result.findings[0]).toBe(
+      'documents: POST /documents answers 503, and the answer broke off before it was whole',
+    );
+  });
+
   test('canaries are refused while the walls are up, and answered by the service afterwards', async () => {
     const { url, hold, requests } = await service();
     setTimeout(() => hold(A.id), 200);
