@@ -69,8 +69,12 @@ export function durationFlag(options: { description: string; helpGroup?: string 
   });
 }
 
+const STATUS = ['maint status'];
+
 export abstract class MaintCommand extends Command {
-  private speaking: { app: App; mode: Mode; renderer: Renderer; interrupt: { stop(): void } } | undefined;
+  private speaking:
+    | { app: App; mode: Mode; renderer: Renderer; interrupt: { signal: AbortSignal; stop(): void } }
+    | undefined;
   protected prepared: Prepared | undefined;
   protected wantsJson = false;
 
@@ -182,42 +186,55 @@ export abstract class MaintCommand extends Command {
     const known = asMaintError(mistypedFlag(error, this.id ?? '', Object.keys(this.ctor.flags)));
     this.wantsJson ||= this.argv.includes('--json');
     if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
+    // A state that does not answer must not turn a Ctrl-C into an error of the state's, nor be asked once more.
+    const { signal } = this.speaking?.interrupt ?? {};
+    if (known.code === 'E_STATE' && signal?.aborted) return await this.interrupted(signal.reason, known);
     await this.speaking?.renderer.stop();
     if (this.wantsJson) process.stdout.write(`${JSON.stringify(this.redact(errorJson(known)), null, 2)}\n`);
     else await this.show(process.stderr, errorLines(known, { exit: process.stderr.isTTY !== true }));
     process.exitCode = known.exit;
   }
 
-  /** What is done and what to type next, from the journal. */
-  private async interrupted(error: MaintError): Promise<void> {
-    const { errorJson, errorLines, nextLine, nextText } = await import('./result.ts');
+  /** `instead`: why the journal need not be asked. */
+  private async interrupted(error: MaintError, instead?: MaintError): Promise<void> {
+    const { errorJson, nextLine } = await import('./result.ts');
     await this.speaking?.renderer.stop();
-    let lines = errorLines(error);
-    let next: string[] = ['maint status'];
-    try {
-      const { app } = this.speaking!;
-      const journal = await app.journal();
-      const live = await app.live(this.prepared?.environment);
-      if (live) {
-        const { statusOf } = await import('../engine/verbs/look.ts');
-        const status = await statusOf({ journal }, live, undefined, this.prepared?.steps ?? []);
-        next = status.next.map(nextText);
-        lines = [
-          `E_INTERRUPTED  ${error.message}; nothing is lost.`,
-          ...status.lines.map((line) => `  ${line}`),
-          `  ${status.toUndo} ${status.toUndo === 1 ? 'change is' : 'changes are'} ours`,
-          nextLine(next),
-        ];
-      } else lines = [`E_INTERRUPTED  ${error.message}; nothing was changed.`];
-    } catch {
-      // The journal is as it is; status tells later.
-    }
+    const { lines, next } = instead
+      ? {
+          lines: [`E_INTERRUPTED  ${error.message}; what is recorded stays. ${instead.message}`, nextLine(STATUS)],
+          next: STATUS,
+        }
+      : await this.whereItIs(error);
     if (this.wantsJson)
       process.stdout.write(
         `${JSON.stringify(this.redact({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) }), null, 2)}\n`,
       );
     else await this.show(process.stderr, lines);
     process.exitCode = EXIT.INTERRUPTED;
+  }
+
+  /** What is done and what to type next, from the journal. */
+  private async whereItIs(error: MaintError): Promise<{ lines: string[]; next: string[] }> {
+    const { errorLines, nextLine, nextText } = await import('./result.ts');
+    try {
+      const { app } = this.speaking!;
+      const journal = await app.journal();
+      const live = await app.live(this.prepared?.environment);
+      if (!live) return { lines: [`E_INTERRUPTED  ${error.message}; nothing was changed.`], next: STATUS };
+      const { statusOf } = await import('../engine/verbs/look.ts');
+      const status = await statusOf({ journal }, live, undefined, this.prepared?.steps ?? []);
+      const next = status.next.map(nextText);
+      const lines = [
+        `E_INTERRUPTED  ${error.message}; nothing is lost.`,
+        ...status.lines.map((line) => `  ${line}`),
+        `  ${status.toUndo} ${status.toUndo === 1 ? 'change is' : 'changes are'} ours`,
+        nextLine(next),
+      ];
+      return { lines, next };
+    } catch {
+      // The journal is as it is; status tells later.
+      return { lines: errorLines(error), next: STATUS };
+    }
   }
 
   override async finally(_error: Error | undefined): Promise<void> {

@@ -5,7 +5,8 @@ import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
 
 const IN_FLIGHT_MS = 3_000;
-const GONE_MS = 5_000;
+/** Within five seconds, and a busy machine is late. */
+const GONE_MS = 4_000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export function listenForSignals(say: (text: string) => void): Interrupt & { stop(): void } {
@@ -18,7 +19,13 @@ export function listenForSignals(say: (text: string) => void): Interrupt & { sto
     say('stopping: the write in flight gets 3 s; once more leaves at once');
     soft.abort(error);
     timers.push(setTimeout(() => hard.abort(error), IN_FLIGHT_MS).unref());
-    timers.push(setTimeout(() => process.exit(EXIT.INTERRUPTED), GONE_MS).unref());
+    timers.push(setTimeout(leave, GONE_MS).unref());
+    function leave(): void {
+      say(
+        `E_INTERRUPTED  ${error.message}; what it waited for did not answer. What is recorded stays. Next: maint status`,
+      );
+      process.exit(EXIT.INTERRUPTED);
+    }
   }
   for (const signal of SIGNALS) process.on(signal, heard);
   return {
