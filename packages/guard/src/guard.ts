@@ -23,12 +23,12 @@ import {
   judge,
   judgeCall,
   type Rule,
+  SAFE,
   type Surface,
   surfaceSeen,
   upgradePasses,
   type Verdict,
   type WriteRequest,
-  writes,
 } from './surfaces.ts';
 import { type MaintenanceDocument, maintenanceDocument, WELL_KNOWN_HEADERS, WELL_KNOWN_PATH } from './well-known.ts';
 
@@ -155,7 +155,6 @@ export interface Guard {
 
 /** Reads that pass off the window: nothing to say, nothing to count. One object for all of them. */
 const ADMITTED: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: null, wait: null });
-const SAFE_ENOUGH = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const RECEIPTS_PATH = '/.well-known/maintenance/receipts';
 /** For so long after a window the queue is asked for each write that has an order, whatever its memory says. */
 const FRESH_MS = 60_000;
@@ -207,7 +206,7 @@ export function createGuard(options: GuardOptions): Guard {
     const decision = decide(keeper.current, request, now, deciding);
     if (decision.action === 'drop') tally.count('dropped', decision.refusal.surface);
     else if (decision.action !== 'pass') tally.refused('http', decision.refusal.surface, now);
-    else if (decision.write) countPassed(request);
+    else if (decision.write) countPassed(request, surfaceSeen(rules, request));
     return decision;
   }
 
@@ -224,12 +223,24 @@ export function createGuard(options: GuardOptions): Guard {
   }
 
   function admitOpen(request: IncomingRequest, now: number): Admission {
-    if (!writes(rules, request)) return ADMITTED;
+    let rule: Rule | null;
+    if (SAFE.has(request.method)) {
+      if (!rules.safeWrites) return ADMITTED;
+      const verdict = judge(rules, request);
+      if (!verdict.write) return ADMITTED;
+      rule = verdict.surface;
+    } else {
+      rule = surfaceSeen(rules, request);
+      if (rule?.disposition === 'pass' && !judge(rules, request).write) {
+        tally.count('passed', rule.name);
+        return ADMITTED;
+      }
+    }
     if (rules.ordered.length > 0 && buffering) {
       const verdict = orderedAndWaiting(request, now);
       if (verdict) return waiting(busyAnswer(), request, verdict, (body) => afterEarlierOnes(request, verdict, body));
     }
-    return admitWrite(request);
+    return admitWrite(request, rule);
   }
 
   function admitHeld(request: IncomingRequest, state: State, now: number): Admission {
@@ -251,8 +262,8 @@ export function createGuard(options: GuardOptions): Guard {
     return { ...ADMITTED, answer: counted(refusal, verdict, request) };
   }
 
-  function admitWrite(request: WriteRequest): Admission {
-    countPassed(request);
+  function admitWrite(request: WriteRequest, rule: Rule | null): Admission {
+    countPassed(request, rule);
     tally.enter('http');
     return admittedWrite;
   }
@@ -326,7 +337,7 @@ export function createGuard(options: GuardOptions): Guard {
     if (behind) return keep(request, verdict, body, bytes);
     // Somebody may have begun to hold meanwhile.
     const now = clock();
-    if (!isHeld(keeper.current, now)) return admitWrite(request);
+    if (!isHeld(keeper.current, now)) return admitWrite(request, rule);
     const held = admitHeld(request, keeper.current, now);
     if (held.wait === null) return held;
     return bytes ? keep(request, { ...verdict, how: 'buffer' }, body, bytes) : held.wait(body);
@@ -357,7 +368,7 @@ export function createGuard(options: GuardOptions): Guard {
   /** A fault of the guard itself: what is surely a write is refused while somebody holds, the rest goes on. */
   function admitAfterFault(request: IncomingRequest, error: unknown): Admission {
     fault(error);
-    if (keeper.current.holdsUntil === Number.NEGATIVE_INFINITY || SAFE_ENOUGH.has(request.method)) return ADMITTED;
+    if (keeper.current.holdsUntil === Number.NEGATIVE_INFINITY || SAFE.has(request.method)) return ADMITTED;
     const headers = {
       'Content-Type': 'application/problem+json',
       'Cache-Control': 'no-store',
@@ -398,10 +409,9 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  function countPassed(request: WriteRequest): void {
-    const name = surfaceSeen(rules, request)?.name;
-    if (name === undefined) tally.unnamed(request.method, request.url);
-    passed(name ?? UNNAMED);
+  function countPassed(request: WriteRequest, rule: Rule | null): void {
+    if (rule === null) tally.unnamed(request.method, request.url);
+    passed(rule?.name ?? UNNAMED);
   }
 
   function passed(name: string): void {

@@ -84,6 +84,8 @@ export interface Rule {
   readonly pattern: readonly Part[];
   /** The same, for a plain path. */
   readonly plain: RegExp;
+  /** A text that every path of this rule has in it, in lower case; null where there is none, or not of ASCII. */
+  readonly literal: string | null;
   readonly operations: WritingOperations | null;
   readonly order: Where | null;
   readonly tenant: Where | null;
@@ -128,7 +130,8 @@ type Part =
   | { readonly is: 'one' | 'maybe'; readonly param: string }
   | { readonly is: 'rest' };
 
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+/** RFC 9110, section 9.2.1. */
+export const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override'];
 const HTTP_KINDS = new Set(['http', 'graphql', 'vector', 'kv']);
 const NAME_KINDS = new Set(['tool', 'job', 'vector', 'kv']);
@@ -286,13 +289,38 @@ function refusingRule(rules: Rules, method: string, other: string | null, path: 
     }
     return null;
   }
+  const text = readableText(path);
+  const possible = rules.refusing.filter(
+    (rule) =>
+      (covers(rule, method) || (other !== null && covers(rule, other))) &&
+      (text === null || rule.literal === null || text.includes(rule.literal)),
+  );
+  if (possible.length === 0) return null;
   const ways = readings(path);
   if (ways === null) return 'unclear';
-  for (const rule of rules.refusing) {
-    if (!covers(rule, method) && !(other !== null && covers(rule, other))) continue;
-    if (ways.some((way) => fits(rule.pattern, 0, way, 0))) return rule;
+  return possible.find((rule) => ways.some((way) => fits(rule.pattern, 0, way, 0))) ?? null;
+}
+
+/**
+ * What the letters of a path are to everybody: no reading joins or makes letters, but by decoding. So a path without a
+ * rule's text in it is not that rule's, however it is read.
+ *
+ * @returns null where it is encoded twice, or not in ASCII
+ */
+function readableText(path: string): string | null {
+  if (/%(?:25|u|[89A-F])|[^\0-\x7f]/i.test(path)) return null;
+  return path
+    .replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    .toLowerCase();
+}
+
+function literalOf(pattern: readonly Part[]): string | null {
+  let longest: string | null = null;
+  for (const part of pattern) {
+    if (part.is === 'text' && /^[\x21-\x7e]+$/.test(part.text) && part.text.length > (longest?.length ?? 0))
+      longest = part.text;
   }
-  return null;
+  return longest;
 }
 
 function asksToWrite(operations: WritingOperations, { url, routedUrl = url }: WriteRequest): boolean {
@@ -395,6 +423,7 @@ function compileRule(surface: Record<string, unknown>, name: string, kind: strin
     methods: methods !== undefined ? new Set(methods.map((m) => m.toUpperCase())) : writing && new Set(['GET', 'POST']),
     pattern,
     plain: plainPattern(pattern),
+    literal: literalOf(pattern),
     operations: writing,
     order,
     tenant: whereOf(surface.tenant, params, `${where}.tenant (${name})`),
