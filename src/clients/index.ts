@@ -6,6 +6,7 @@ import { filesReader, filesWriter } from './files.ts';
 import { httpReader, httpWriter } from './http.ts';
 import { PostgresPool, postgresReader } from './postgres.ts';
 import { prober } from './prober.ts';
+import { queueReader, queueWriter } from './queue.ts';
 import { createRedactor, type Redactor } from './redact.ts';
 import { RedisPool, redisReader, redisWriter } from './redis.ts';
 import { slackReader, slackWriter } from './slack.ts';
@@ -32,6 +33,7 @@ export function createClients(options: { redact?: Redactor } = {}): Clients {
       exec: execReader(of),
       files: filesReader(of),
       slack: slackReader(of),
+      queue: queueReader(of, postgres),
     };
   }
   return {
@@ -45,6 +47,7 @@ export function createClients(options: { redact?: Redactor } = {}): Clients {
         exec: execWriter(of),
         files: filesWriter(of),
         slack: slackWriter(of),
+        queue: queueWriter(of, postgres),
       };
     },
     prober: ({ signal, deadline, declared }) => prober(scope({ signal, deadline }), declared),

@@ -1,6 +1,6 @@
 // What converge and its parts share: what a run gives them, how an error of a step is said, how a pause is taken.
 import { MaintError, OuterError } from '../errors/catalogue.ts';
-import { type Poll, Refusal, Stale, type Step } from './contract.ts';
+import { type Poll, Refusal, Stale, type Step, Unfinished } from './contract.ts';
 import type { JournalEvent, Progress } from './events.ts';
 import type { Clients } from './io.ts';
 import { point } from './points.ts';
@@ -76,6 +76,8 @@ export function describe(step: Step, error: unknown): StepFailure {
       next: error.next,
       policy: error.code === 'E_ELSEWHERE' ? 'hold' : policy,
     };
+  if (error instanceof Unfinished)
+    return { step: step.id, code: 'E_LEFT_BEHIND', message: error.message, ids: [], next: error.next, policy };
   if (error instanceof Refusal)
     return { step: step.id, code: 'E_REFUSED', message: error.message, ids: [], next: error.next, policy };
   const message = error instanceof Error ? error.message : String(error);
@@ -102,6 +104,7 @@ export function hooksOf(acting: Acting, step: Step) {
     },
     awake: () => acting.awake?.(),
     after: (what: string) => point(step.id, `write ${what}`, 'after'),
+    may: (deadlineMs: number) => acting.mayWrite(deadlineMs),
     spawned: (process: { pid: number; startTime: string }) =>
       acting.record([{ type: 'spawned', step: step.id, ...process, host: acting.machine }]),
   };

@@ -1,7 +1,7 @@
 // Actions: what runs at an edge of a window (a purge), journalled per edge, and again where nobody knows whether it ran.
 
 import { type Acting, backOff, hooksOf, pollOf, throwIfInterrupted } from './acting.ts';
-import type { Edge, Phase, Step } from './contract.ts';
+import { type Edge, type Phase, type Step, Unfinished } from './contract.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
 import { actionKey, type WindowState } from './window.ts';
 
@@ -33,10 +33,16 @@ export function isOwed(state: WindowState, step: Step, edge: Edge): boolean {
   return action !== undefined && action.state !== 'done';
 }
 
-export async function takeAction(acting: Acting, step: Step, phase: Phase, began: number): Promise<string[]> {
-  if (step.plugin.kind !== 'action') return [];
+export async function takeAction(
+  acting: Acting,
+  step: Step,
+  phase: Phase,
+  began: number,
+): Promise<{ text: string[]; looks: string[] }> {
+  if (step.plugin.kind !== 'action') return { text: [], looks: [] };
   const deadline = began + step.deadlineMs;
   const all: string[] = [];
+  const looks: string[] = [];
   for (const edge of actionEdges(acting.state, step, phase)) {
     for (let attempt = 0; ; attempt++) {
       await acting.mayWrite(WRITE_DEADLINE_MS);
@@ -44,15 +50,21 @@ export async function takeAction(acting: Acting, step: Step, phase: Phase, began
       await acting.record([{ type: 'action', step: step.id, edge, state: 'began', summary: [] }]);
       try {
         const writer = acting.clients.writer({ signal: acting.hard, deadline, hooks: hooksOf(acting, step) });
-        const summary = await step.plugin.run(writer, {
+        const done = await step.plugin.run(writer, {
           params: step.params,
           edge,
           window: acting.state.window,
           deadline,
           poll: pollOf(acting),
+          signal: acting.signal,
+          progress: (text, of) =>
+            acting.emit({ type: 'step-doing', step: step.id, text, givesUp: deadline, ...(of ?? {}) }),
         });
-        await acting.record([{ type: 'action', step: step.id, edge, state: 'done', summary }]);
+        const { summary, looks: found = [], data } = Array.isArray(done) ? { summary: done } : done;
+        const more = data === undefined ? {} : { data };
+        await acting.record([{ type: 'action', step: step.id, edge, state: 'done', summary, ...more }]);
         all.push(...summary);
+        looks.push(...found);
         break;
       } catch (error) {
         if (await backOff(acting, error, attempt, deadline, step)) continue;
@@ -63,11 +75,12 @@ export async function takeAction(acting: Acting, step: Step, phase: Phase, began
             edge,
             state: 'failed',
             summary: [error instanceof Error ? error.message : String(error)],
+            ...(error instanceof Unfinished && error.data !== undefined ? { data: error.data } : {}),
           },
         ]);
         throw error;
       }
     }
   }
-  return all.length > 0 ? all : ['done before'];
+  return { text: all.length > 0 ? all : ['done before'], looks };
 }

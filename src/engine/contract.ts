@@ -162,6 +162,13 @@ interface Plugin<P> {
   address(params: P): string;
   /** What would be closed by this wall ("postgres db.internal:5432/app"), to keep journal and flag outside the walls. */
   closes?(params: P): readonly string[];
+  /** What must take writes while the walls are closed ("postgres queue.internal:5432/app"): it stands outside them, too. */
+  keeps?(params: P): readonly string[];
+  /**
+   * The server behind the address, whatever name it is reached by ("postgres cluster 7212…"): what one step closes or
+   * watches must not be where another one keeps something. undefined: there is none that could be the same.
+   */
+  server?(io: Reader, params: P): Promise<string | undefined>;
 }
 
 export interface Resource<P = any, S = any> extends Plugin<P> {
@@ -210,6 +217,29 @@ export interface ActionContext<P> {
   /** epoch milliseconds */
   deadline: number;
   poll: Poll;
+  /** aborted as soon as the run is to end: what is under way may finish, nothing new begins */
+  signal?: AbortSignal;
+  /** the one line behind the spinner */
+  progress?(text: string, of?: { done: number; total: number }): void;
+}
+
+/** What an action did: in words, what somebody should look at, and for the report (JSON, no secrets). */
+export interface ActionDone {
+  summary: string[];
+  looks?: string[];
+  data?: unknown;
+}
+
+/** Thrown by an action that did a part and cannot do the rest now. Journalled as failed, with what it did; it runs again. */
+export class Unfinished extends Error {
+  readonly next: string | undefined;
+  readonly data: unknown;
+  constructor(message: string, more: { next?: string; data?: unknown } = {}) {
+    super(message);
+    this.name = 'Unfinished';
+    this.next = more.next;
+    this.data = more.data;
+  }
 }
 
 export interface Action<P = any> extends Plugin<P> {
@@ -217,8 +247,10 @@ export interface Action<P = any> extends Plugin<P> {
   role: Role;
   on: readonly Edge[];
   leaves?: string;
+  /** It runs before the walls close, and at the end before everything else of its role: a backfill. */
+  ahead?: boolean;
   /** idempotent: after an unknown outcome it runs again. Returns what it did, in words. */
-  run(io: Writer, context: ActionContext<P>): Promise<string[]>;
+  run(io: Writer, context: ActionContext<P>): Promise<string[] | ActionDone>;
   allowed?(io: Reader, params: P): Promise<string[]>;
 }
 

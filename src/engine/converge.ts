@@ -23,7 +23,7 @@ import { type Decision, decide } from './decide.ts';
 import type { JournalEvent, StateJson } from './events.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
 import { point } from './points.ts';
-import { endOrder, failurePolicy, isClosing, isHeld, roleOf } from './roles.ts';
+import { endOrder, failurePolicy, isAhead, isClosing, isHeld, roleOf } from './roles.ts';
 import { type Owned, ofStep, type WindowState } from './window.ts';
 import { utc } from './words.ts';
 
@@ -81,6 +81,16 @@ function openingOrder(all: readonly Step[], phase: Phase): Step[] {
   // Only what is told beforehand: no wall, no purge, no check.
   if (phase === 'announced') return all.filter((step) => isHeld(step, phase));
   const steps = all.filter((step) => step.plugin.kind !== 'check' || step.plugin.on.includes('open'));
+  // What is to stand still meanwhile is told before anything closes: a backfill would be cut off by the walls.
+  const first = steps.filter(isAhead);
+  if (first.length > 0)
+    return [
+      ...first,
+      ...openingOrder(
+        steps.filter((step) => !isAhead(step)),
+        phase,
+      ),
+    ];
   const lastWall = steps.findLastIndex((step) => roleOf(step) === 'wall');
   const early = steps.slice(0, Math.max(lastWall, 0)).filter((step) => step.plugin.kind === 'action');
   if (early.length === 0) return [...steps];
@@ -172,9 +182,14 @@ async function close(
   // A wall that stays closed keeps everything else as it is at the end of a window: there is nothing to soak.
   // An undo goes on: what was stopped must run again even so.
   if (failures.length > 0 && phase === 'soaking') return { failures, stopped: failures[0] };
+  let backfill: StepFailure | undefined;
   for (const step of order.filter((one) => roleOf(one) !== 'wall' && !skip.has(one.id))) {
-    const failure = await takeStep(acting, step, phase);
+    const failure =
+      backfill && step.release === 'after-backfill' && phase === 'closed'
+        ? await waitsFor(acting, step, phase, backfill)
+        : await takeStep(acting, step, phase);
     if (failure) failures.push(failure);
+    if (failure && isAhead(step)) backfill = failure;
   }
   // Left as it is for now, so the window is not over; asked of the whole list, since a step whose secrets are missing
   // is in no order.
@@ -201,6 +216,16 @@ async function close(
   return { failures };
 }
 
+/** The runbook says that it comes after the backfill, and the backfill is not done. */
+async function waitsFor(acting: Acting, step: Step, phase: Phase, first: StepFailure): Promise<StepFailure> {
+  const text = `waits for ${first.step}, as its release says`;
+  acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'skipped', text, ms: 0 });
+  const ids = [...ofStep(acting.state, step.id).keys()];
+  const failure: StepFailure = { step: step.id, code: 'E_LEFT_BEHIND', message: text, ids, policy: 'continue' };
+  await recordFailure(acting, failure, phase);
+  return failure;
+}
+
 async function skippedAtEnd(acting: Acting, step: Step, phase: Phase): Promise<StepFailure> {
   const text = 'skipped, still as in the window';
   acting.emit({ type: 'step-ended', step: step.id, label: step.plugin.name, result: 'skipped', text, ms: 0 });
@@ -224,7 +249,7 @@ async function takeStep(acting: Acting, step: Step, phase: Phase): Promise<StepF
       text = end.notes;
       drifted = end.drifted;
       looks = end.looks;
-    } else if (step.plugin.kind === 'action') text = await takeAction(acting, step, phase, began);
+    } else if (step.plugin.kind === 'action') ({ text, looks } = await takeAction(acting, step, phase, began));
     else {
       const checked = await takeCheck(acting, step, 'open', began + step.deadlineMs);
       text = [checked.text];

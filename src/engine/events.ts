@@ -58,7 +58,15 @@ export type JournalEvent =
   | { type: 'drift'; step: string; id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean }
   /** end --leave */
   | { type: 'left'; step: string; ids: string[]; reason: string; by: string }
-  | { type: 'action'; step: string; edge: Edge; state: 'began' | 'done' | 'failed'; summary: string[] }
+  | {
+      type: 'action';
+      step: string;
+      edge: Edge;
+      state: 'began' | 'done' | 'failed';
+      summary: string[];
+      /** what it did, for the report */
+      data?: unknown;
+    }
   | {
       type: 'checked';
       step: string;

@@ -139,6 +139,69 @@ export interface SlackWriter extends SlackReader {
   send(api: { url: string; token: string }, method: string, args: Record<string, unknown>): Promise<any>;
 }
 
+/** The durable queue of a guarded service, as a step sees it. Named by the path of its file or by its postgres:// address. */
+export interface QueueSeen {
+  /** free of secrets */
+  address: string;
+  /** queued or being applied */
+  waiting: number;
+  dead: number;
+  /** of what waits, behind a dead letter */
+  parked: number;
+  /** sent, and nobody knows what came of it */
+  unknown: number;
+  holds: { window: string; reason: string }[];
+}
+export interface QueueReader {
+  /** null: nothing was ever kept there. Looking makes no file and no table */
+  look(queue: string): Promise<QueueSeen | null>;
+}
+export interface QueueReplay {
+  /** where the writes go; no userinfo */
+  url: string;
+  credential?: { header: string; value: string } | undefined;
+  /** writes per second */
+  rate: number;
+  rampMs: number;
+  maxAttempts: number;
+  /** retries as a share of what was sent */
+  budget: number;
+  /** partitions at once */
+  concurrency: number;
+  deadMode: 'park' | 'skip';
+  /** one key has one effect at the service; where not, an unknown outcome stops the run */
+  honoursKeys: boolean;
+  /** a read of the service: where it is not answered well, the run stops */
+  health?: { url: string; ms: number } | undefined;
+  /** nothing more is begun; what is under way may finish */
+  signal?: AbortSignal | undefined;
+  progress?(at: { applied: number; dead: number; left: number; etaMs: number | null; pausedMs: number | null }): void;
+}
+export interface QueueReplayed {
+  applied: number;
+  /** of these, the service had them already */
+  alreadyApplied: number;
+  dead: number;
+  /** queued or being applied when it ended; -1: the queue does not say */
+  left: number;
+  parked: number;
+  dropped: number;
+  unknown: number;
+  sent: number;
+  retries: number;
+  elapsedMs: number;
+  /** absent: there was nothing more to apply. `deadline`: the step's time was up */
+  stopped?: { why: string; at: string; receipt: string | null; detail: string } | undefined;
+}
+export interface QueueWriter extends QueueReader {
+  /** Stops every replay before its next write, until `release`. Durable; made where there is no queue yet */
+  hold(queue: string, window: string, reason: string): Promise<void>;
+  /** false: there was no hold of this window */
+  release(queue: string, window: string): Promise<boolean>;
+  /** Applies what waits, in order, until nothing is left, something says stop, or the step's deadline comes. */
+  replay(queue: string, options: QueueReplay): Promise<QueueReplayed>;
+}
+
 export interface Reader {
   readonly http: HttpReader;
   readonly redis: RedisReader;
@@ -147,6 +210,7 @@ export interface Reader {
   readonly exec: ExecReader;
   readonly files: FilesReader;
   readonly slack: SlackReader;
+  readonly queue: QueueReader;
 }
 export interface Writer extends Reader {
   readonly http: HttpWriter;
@@ -154,6 +218,7 @@ export interface Writer extends Reader {
   readonly exec: ExecWriter;
   readonly files: FilesWriter;
   readonly slack: SlackWriter;
+  readonly queue: QueueWriter;
 }
 /** A check's canaries: sends only what the check declared; does not exist in a dry run. Never follows redirects, never throws on a status. */
 export interface Prober {
@@ -170,6 +235,11 @@ export interface WriteHooks {
   after(what: string): void;
   /** durable before the command begins: who resumes waits for it to end */
   spawned(process: { pid: number; startTime: string }): Promise<void>;
+  /**
+   * Of a call that sends many writes: asked before each of them. Rejects where the lease is lost, or where too little
+   * of it is left for a write of this length.
+   */
+  may?(deadlineMs: number): Promise<void>;
 }
 
 /** clients/ hands these out, one set per step and turn. */

@@ -42,11 +42,20 @@ export function isClosing(phase: Phase): boolean {
   return phase === 'soaking' || phase === 'closed' || phase === 'aborted';
 }
 
+export function isAhead(step: Step): boolean {
+  return step.plugin.kind === 'action' && step.plugin.ahead === true;
+}
+
 /** Steps in the order of the end: by role, inside-out within the walls, last taken first released within a role; groups are ignored. */
 export function endOrder(steps: readonly Step[]): Step[] {
   const rank = (step: Step) => {
     const role = roleOf(step);
-    return role === 'check' ? 0 : ROLES[role].endOrder;
+    if (role === 'check') return 0;
+    const order = ROLES[role].endOrder;
+    // A backfill stands before the rest of its role, and what need not wait for it before that.
+    if (isAhead(step)) return order - 0.4;
+    if (step.release === 'after-soak' && role === 'work') return order - 0.6;
+    return step.release === 'after-backfill' ? Math.max(order, ROLES.work.endOrder) : order;
   };
   return [...steps].reverse().sort((a, b) => rank(a) - rank(b));
 }

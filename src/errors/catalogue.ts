@@ -17,7 +17,11 @@ export const CATALOGUE = {
   E_TOO_SHORT: { exit: EXIT.REFUSED, what: 'The window is too short for the way back.' },
   E_NOT_CONFIRMED: { exit: EXIT.REFUSED, what: 'The word at the prompt was not the environment.' },
   E_NO_WINDOW: { exit: EXIT.REFUSED, what: 'There is no window that this could act on.' },
-  E_STORE_INSIDE: { exit: EXIT.REFUSED, what: 'The journal or the flag would be closed by one of the walls.' },
+  E_STORE_INSIDE: {
+    exit: EXIT.REFUSED,
+    what: 'The journal, the flag or the queue would be closed by one of the walls.',
+  },
+  E_QUEUE: { exit: EXIT.REFUSED, what: 'The queue of accepted writes cannot be used.' },
   E_SAME_RESOURCE: { exit: EXIT.REFUSED, what: 'Two steps act on the same thing.' },
   E_FAILED: { exit: EXIT.UNDONE, what: 'A step failed, and everything is as it was before.' },
   E_STILL_RUNNING: { exit: EXIT.UNDONE, what: 'Something that was asked to stop still runs.' },

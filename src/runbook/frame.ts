@@ -24,7 +24,9 @@ export const StepFrame = z.strictObject({
   uses: z.string().min(1).meta({ description: 'the plugin: family/backend' }),
   with: z.record(z.string(), z.unknown()).meta({ description: 'the plugin’s params' }).optional(),
   deadline: duration()
-    .meta({ description: 'how long the step may take, each direction by itself; default 30s (no-writes: 60s)' })
+    .meta({
+      description: 'how long the step may take, each direction by itself; default 30s (no-writes: 60s, backfill: 15m)',
+    })
     .optional(),
   release: z
     .enum(['reopen', 'after-soak', 'after-backfill'])

@@ -78,7 +78,13 @@ export interface RunbookSource {
   surfacesText?: string | undefined;
 }
 
-const DEFAULTS = { deadlineMs: 30_000, noWritesDeadlineMs: 60_000, budgetMs: 60_000, soakMs: 300_000 } as const;
+const DEFAULTS = {
+  deadlineMs: 30_000,
+  noWritesDeadlineMs: 60_000,
+  backfillDeadlineMs: 900_000,
+  budgetMs: 60_000,
+  soakMs: 300_000,
+} as const;
 
 /** Reads and checks a runbook and its surfaces. E_NO_FILE (64), E_USAGE (64) or RunbookError (E_RUNBOOK, 65). */
 export async function loadRunbook(path: string, registry: Registry, options: RunbookOptions = {}): Promise<Runbook> {
@@ -573,7 +579,13 @@ function buildStep(
     uses: plugin.name,
     plugin,
     with: { ...(step.params.value as Record<string, unknown>), ...override?.with },
-    deadlineMs: frame.deadline ?? (isNoWrites ? DEFAULTS.noWritesDeadlineMs : DEFAULTS.deadlineMs),
+    deadlineMs:
+      frame.deadline ??
+      (familyOf(plugin) === 'backfill'
+        ? DEFAULTS.backfillDeadlineMs
+        : isNoWrites
+          ? DEFAULTS.noWritesDeadlineMs
+          : DEFAULTS.deadlineMs),
     release: frame.release,
     onFailure: frame.on_failure,
     onBad: frame.on_bad,

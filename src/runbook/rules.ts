@@ -157,7 +157,7 @@ function isInside(closed: string, address: string): boolean {
   return inner === outer || (inner.startsWith(outer) && /[/ ]/.test(inner[outer.length]!));
 }
 
-/** Throws E_STORE_INSIDE if the journal or a flag would be closed by one of the walls. */
+/** Throws E_STORE_INSIDE if the journal, a flag or a queue would be closed by one of the walls. */
 export function storeOutsideWalls(steps: readonly Step[], storeAddress: string): void {
   const active = steps.filter((step) => step.skipped === undefined && step.plugin.kind !== 'check');
   const details: string[] = [];
@@ -165,6 +165,13 @@ export function storeOutsideWalls(steps: readonly Step[], storeAddress: string):
     for (const closed of wall.plugin.closes?.(wall.params) ?? []) {
       if (isInside(closed, storeAddress))
         details.push(`${wall.id} (${wall.plugin.name}) closes ${closed}, where the state is kept: ${storeAddress}`);
+      for (const keeper of active) {
+        for (const kept of keeper === wall ? [] : (keeper.plugin.keeps?.(keeper.params) ?? []))
+          if (isInside(closed, kept))
+            details.push(
+              `${wall.id} (${wall.plugin.name}) closes ${closed}, where ${keeper.id} keeps what it needs: ${kept}`,
+            );
+      }
       for (const flag of active) {
         if (flag === wall || familyOf(flag.plugin) !== 'flag') continue;
         const address = flag.plugin.address(flag.params);
@@ -176,10 +183,10 @@ export function storeOutsideWalls(steps: readonly Step[], storeAddress: string):
   if (details.length === 0) return;
   throw new MaintError(
     'E_STORE_INSIDE',
-    'The state or the flag would be closed by a wall of this runbook. Nothing changed.',
+    'The state, the flag or the queue would be closed by a wall of this runbook. Nothing changed.',
     {
       details,
-      next: ['keep the state elsewhere: --state, MAINT_STATE', 'or the flag: another url'],
+      next: ['keep the state elsewhere: --state, MAINT_STATE', 'or the flag or the queue: another url'],
     },
   );
 }

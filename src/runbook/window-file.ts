@@ -62,6 +62,7 @@ const EVENTS = {
     edge: z.enum(['open', 'reopen', 'closed']),
     state: z.enum(['began', 'done', 'failed']),
     summary: texts,
+    data: z.unknown().optional(),
   }),
   checked: at('checked', {
     step,

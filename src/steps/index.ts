@@ -1,5 +1,6 @@
 // The registry: every plugin by name. A test holds it against the folders; a plugin that does not load stops the program.
 import type { AnyPlugin } from '../engine/contract.ts';
+import { backfill } from './backfill/backfill.ts';
 import { cacheHttp } from './cache/http.ts';
 import { redisNamespace } from './cache/redis-namespace.ts';
 import { command } from './command/command.ts';
@@ -18,6 +19,7 @@ import { verifyEndpoints } from './verify/endpoints.ts';
 import { verifyFlag } from './verify/flag.ts';
 
 const PLUGINS: readonly AnyPlugin[] = [
+  backfill,
   cacheHttp,
   redisNamespace,
   command,

@@ -79,7 +79,7 @@ describeWith('varnish', 'cache/http with a real Varnish', () => {
     const words = await run({ url: `${varnish.url}/busy`, check: { url: `${varnish.url}/busy` } }, 6_000);
     going = false;
     await readers;
-    expect(words[1]).toMatch(/^\/busy: (MISS|HIT, but younger than the purge)$/);
+    expect((words as string[])[1]).toMatch(/^\/busy: (MISS|HIT, but younger than the purge)$/);
   });
 
   test('a purge of the wrong address is found out', async () => {
