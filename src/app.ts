@@ -290,7 +290,7 @@ export class App {
   async exportWindow(
     id: string,
     options: { output: string; copy: boolean } & LeaseOptions,
-  ): Promise<{ file: WindowFile; path: string }> {
+  ): Promise<{ file: WindowFile; path: string; flag: boolean }> {
     const [{ handOver, unknownWindow }, { windowFileText }, { reserveFile }] = await Promise.all([
       import('./engine/verbs/carry.ts'),
       import('./runbook/window-file.ts'),
@@ -316,10 +316,18 @@ export class App {
         events: carried.events,
       };
       reserved.write(windowFileText(file));
-      return { file, path: options.output };
+      return { file, path: options.output, flag: await this.hasFlag(file) };
     } finally {
       reserved.close();
     }
+  }
+
+  /** Whether a flag of its can say who carries it. */
+  private async hasFlag({ window, events }: WindowFile): Promise<boolean> {
+    const { flagSteps } = await import('./engine/verbs/carry.ts');
+    const state = fold(window, events)!;
+    const runbook = await this.storedRunbook(state).catch(() => undefined);
+    return flagSteps(runbook?.steps ?? []).length > 0;
   }
 
   async importWindow(path: string, options: LeaseOptions): Promise<VerbResult> {
@@ -329,14 +337,19 @@ export class App {
     ]);
     const file = loadWindowFile(path, this.options.version);
     // What cannot be ended here must not come here.
-    if (file.live) await this.storedRunbook(fold(file.window, file.events)!);
-    const result = await takeIn(await this.host(true), { ...file, from: path }, options);
-    if (!file.live || !result.state) return result;
-    const lacking = await this.prepareWindow(result.state, { lead: `this laptop cannot end ${file.window} yet` }).catch(
-      (error: unknown) => error,
-    );
-    if (!(lacking instanceof MaintError)) return result;
-    const details = [lacking.message.replace(/ Nothing changed\b.*$/, ''), ...lacking.details];
+    const carried = fold(file.window, file.events)!;
+    if (file.live) await this.storedRunbook(carried);
+    const ready = file.live
+      ? await this.prepareWindow(carried, { lead: `this laptop cannot end ${file.window} yet` }).catch(
+          (error: unknown) => error,
+        )
+      : undefined;
+    const lacking = ready instanceof MaintError ? ready : undefined;
+    if (ready instanceof Error && !lacking) throw ready;
+    const prepared = lacking ? undefined : (ready as { prepared: Prepared } | undefined)?.prepared;
+    const result = await takeIn(await this.host(true), { ...file, from: path }, options, prepared);
+    if (!lacking) return result;
+    const details = [lacking.message.replace(/ Nothing changed\b.*$/, ''), ...lacking.details, ...result.details];
     return { ...result, details, look: result.look + 1 };
   }
 

@@ -32,6 +32,8 @@ export interface Window {
   note?: string | undefined;
   /** user@host */
   by: string;
+  /** the state that acts on it, where it was carried to another one: stands in the flag */
+  carrier?: string | undefined;
   /** when the last wall had opened again; absent while any wall is closed */
   reopened?: string | undefined;
   surfaces: readonly Surface[];

@@ -91,7 +91,7 @@ export type JournalEvent =
   /** `window export`: another state has it from now on; this one keeps what it knew and does not act on it */
   | { type: 'handed'; to: string; by: string }
   /** `window import`: this state has it from now on */
-  | { type: 'received'; from: string; by: string }
+  | { type: 'received'; from: string; by: string; carrier?: string | undefined }
   | { type: 'run'; state: 'began' | 'ended'; verb: string; owner: string; exit?: number | undefined };
 
 /** An event as stored. */

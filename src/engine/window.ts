@@ -59,6 +59,8 @@ export interface WindowState {
   lastAt: string;
   /** another state acts on it since then */
   handed?: { to: string; by: string; at: string } | undefined;
+  /** every state that ever took it in, this one last */
+  carriers: string[];
 }
 
 /** Events that the notices follow. */
@@ -111,6 +113,7 @@ export function fold(
     spawned: new Map(),
     walls: 'open',
     soakSeq: 0,
+    carriers: [],
     toldAt: first.at,
     lastActor: opened.by,
     lastAt: first.at,
@@ -258,6 +261,10 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'received':
       state.handed = undefined;
+      if (event.carrier !== undefined) {
+        state.carriers = [...state.carriers, event.carrier];
+        state.window = { ...state.window, carrier: event.carrier };
+      }
       return;
     case 'run':
       if (event.state === 'began') state.lastActor = event.owner;

@@ -83,7 +83,7 @@ const EVENTS = {
   }),
   failed: at('failed', { step, phase, code: text, message: text, ids: texts, next: text.optional() }),
   handed: at('handed', { to: text, by: text }),
-  received: at('received', { from: text, by: text }),
+  received: at('received', { from: text, by: text, carrier: text.optional() }),
   run: at('run', { state: z.enum(['began', 'ended']), verb: text, owner: text, exit: z.int().optional() }),
 } as const satisfies { [T in JournalEvent['type']]: z.ZodType<unknown> };
 

@@ -46,7 +46,7 @@ export function reserveFile(path: string, shown: string): { write(text: string):
   };
 }
 
-export function exportedJson(file: WindowFile, path: string): Record<string, unknown> {
+export function exportedJson(file: WindowFile, path: string, flag: boolean): Record<string, unknown> {
   const { window, environment, live, copy, events } = file;
   return {
     ok: true,
@@ -56,11 +56,12 @@ export function exportedJson(file: WindowFile, path: string): Record<string, unk
     window,
     output: path,
     handedOver: live && !copy,
+    flag,
     events: events.length,
   };
 }
 
-export function exportedLines(file: WindowFile, path: string): string[] {
+export function exportedLines(file: WindowFile, path: string, flag: boolean): string[] {
   const { window, environment, live, copy, events } = file;
   const what = `${environment}: ${window} (${count(events.length, 'event')})`;
   if (live && copy)
@@ -69,6 +70,11 @@ export function exportedLines(file: WindowFile, path: string): string[] {
   return [
     `${what} is handed over to ${path}. This state does not act on it any more; nothing else has changed.`,
     'The file is the window now: take it in once, in one place.',
+    ...(flag
+      ? []
+      : [
+          'Its runbook has no flag step: nothing can tell two laptops that both take it in, and nothing refuses writes.',
+        ]),
     `Next: on the other laptop, maint window import ${path} · back here, maint window import ${path}`,
   ];
 }

@@ -90,6 +90,10 @@ async function all(store: StoreName, stages: Stage[]): Promise<void> {
   });
   bad += wrong.length;
   if (crashes === 0) bad++;
+  if (missed > (crashes + doubles) / 20) {
+    bad++;
+    console.log('too many did not come by their point: this says little');
+  }
   console.log(
     `${store}, ${values.world}: ${points.length} points${
       values.points === 'distinct'
@@ -100,7 +104,7 @@ async function all(store: StoreName, stages: Stage[]): Promise<void> {
             ).length
           } distinct)`
         : ''
-    }, ${crashes} crashes (${ways.join(', ')}), ${doubles} double crashes (${missed} did not come by), ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
+    }, ${crashes} crashes (${ways.join(', ')}), ${doubles} double crashes, ${missed} did not come by their point, ${wrong.length} wrong, ${((performance.now() - began) / 1000).toFixed(0)} s`,
   );
 }
 

@@ -155,6 +155,7 @@ export const ExportedShape = z.strictObject({
   ok: z.literal(true),
   exit: z.literal(0),
   verb: z.literal('window export'),
+  flag: z.boolean(),
   environment: z.string(),
   window: z.string(),
   output: z.string(),

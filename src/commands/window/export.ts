@@ -25,11 +25,11 @@ export class WindowExport extends MaintCommand {
     const { args, flags } = await this.parse(WindowExport);
     const app = await this.app(flags);
     const { exportedJson, exportedLines } = await import('../../ui/window.ts');
-    const { file, path } = await app.exportWindow(args.window, {
+    const { file, path, flag } = await app.exportWindow(args.window, {
       output: flags.output ?? `${args.window}.json`,
       copy: flags.copy === true,
       ...this.leaseOf(app, flags),
     });
-    await this.print(this.wantsJson ? exportedJson(file, path) : exportedLines(file, path), 0);
+    await this.print(this.wantsJson ? exportedJson(file, path, flag) : exportedLines(file, path, flag), 0);
   }
 }

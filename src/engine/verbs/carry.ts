@@ -1,14 +1,19 @@
 // A window goes to another state: this one closes it and says where it went, the other one takes it in. At no time do
-// two states act on it. Nothing of the outer world is touched.
+// two states act on it. Of the outer world only the flag is touched, which says from then on which state carries the
+// window: a file can be taken in twice, and the second one finds that out there (docs/adr/0006).
+import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import type { Holder, Resource, Step } from '../contract.ts';
+import { converge } from '../converge.ts';
 import type { Recorded } from '../events.ts';
 import { WindowExists } from '../journal.ts';
-import { type LeaseOptions, withLease } from '../run.ts';
+import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
 import { fold, type WindowState } from '../window.ts';
 import { utc } from '../words.ts';
-import type { VerbHost, VerbResult } from './result.ts';
+import { failureLines } from './failures.ts';
+import type { Prepared, VerbHost, VerbResult } from './result.ts';
 import { openAlready } from './windows.ts';
 
 /** What this state had of it: its events, and whether it is handed over and not only read. */
@@ -50,7 +55,13 @@ export interface TakeIn {
   from: string;
 }
 
-export async function takeIn(host: VerbHost, file: TakeIn, options: LeaseOptions): Promise<VerbResult> {
+/** `prepared`: where this laptop has what its steps need; without it nobody can ask the flag. */
+export async function takeIn(
+  host: VerbHost,
+  file: TakeIn,
+  options: LeaseOptions,
+  prepared?: Prepared,
+): Promise<VerbResult> {
   const { journal } = host;
   const { window: id, environment, from } = file;
   const carried = fold(id, file.events)!;
@@ -68,12 +79,16 @@ export async function takeIn(host: VerbHost, file: TakeIn, options: LeaseOptions
       if (live) throw openAlready(live, `has a window in ${journal.address} already`);
     }
     const by = run.lease.owner.name;
+    const carrier = `c-${randomBytes(8).toString('hex')}`;
+    const steps = file.live ? flagSteps(prepared?.steps ?? []) : [];
+    const other = await carriedElsewhere(host, steps, id, carried.carriers);
+    if (other && !options.takeover) throw elsewhere(id, other);
     try {
       run.lease = await journal.adopt(
         run.lease,
         id,
         file.events,
-        file.live ? [{ type: 'received', from, by }] : [],
+        file.live ? [{ type: 'received', from, by, carrier }] : [],
         file.live,
       );
     } catch (error) {
@@ -82,6 +97,7 @@ export async function takeIn(host: VerbHost, file: TakeIn, options: LeaseOptions
     }
     const state = fold(id, await journal.read(id))!;
     const { window } = state;
+    const marked = file.live ? await claim(host, run, state, steps, other, prepared !== undefined) : [];
     return {
       verb: 'window import',
       exit: EXIT.DONE,
@@ -90,12 +106,103 @@ export async function takeIn(host: VerbHost, file: TakeIn, options: LeaseOptions
       headline: file.live
         ? `${environment}: ${id} is in ${journal.address} now, opened ${utc(state.openedAt, { today: run.now() })} by ${window.by}, until ${utc(window.until, { seconds: false, today: run.now() })}, "${window.reason}"; the state that it comes from does not act on it any more.`
         : `${environment}: ${id} is in ${journal.address} now, for reading: it is over.`,
-      details: [],
-      look: 0,
+      details: marked,
+      look: marked.length,
       next: file.live ? [{ command: 'maint status' }, { command: 'maint end' }] : [{ command: `maint report ${id}` }],
       state,
     };
   });
+}
+
+/** Those that say who holds: a flag. */
+export function flagSteps<S extends Pick<Step, 'plugin' | 'skipped'>>(steps: readonly S[]): S[] {
+  return steps.filter((step) => !step.skipped && step.plugin.kind === 'resource' && step.plugin.holders !== undefined);
+}
+
+interface Other {
+  step: string;
+  carrier: string;
+  holder: Holder;
+}
+
+const ASK_MS = 5_000;
+
+/** A state that is none of `known` carries the window, as a flag says. One that cannot be asked says nothing. */
+async function carriedElsewhere(
+  host: VerbHost,
+  steps: readonly Step[],
+  id: string,
+  known: readonly string[],
+): Promise<Other | undefined> {
+  const asked = await Promise.all(
+    steps.map(async (step): Promise<Other | undefined> => {
+      const reader = host.clients.reader({ signal: host.interrupt.signal, deadline: monotonicNow() + ASK_MS });
+      const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
+      const holder = holders.find((one) => one.id === id);
+      const carrier = holder?.state['carried_by'];
+      if (holder === undefined || typeof carrier !== 'string' || known.includes(carrier)) return undefined;
+      return { step: step.id, carrier, holder };
+    }),
+  );
+  return asked.find((other) => other !== undefined);
+}
+
+/**
+ * The flag says from now on that this state carries the window, by an ordinary write that compares. Returns what a
+ * person has to look at where it cannot. Where another state was faster, this one hands the window back: throws.
+ */
+async function claim(
+  host: VerbHost,
+  run: Run,
+  state: WindowState,
+  steps: readonly Step[],
+  taken: Other | undefined,
+  asked: boolean,
+): Promise<string[]> {
+  const once = `nothing tells another laptop that imports the same file: let nobody do that`;
+  const held = steps.filter((step) => (state.owned.get(step.id)?.size ?? 0) > 0);
+  if (!asked) return [`the flag could not be asked, and ${once}`];
+  if (state.phase !== 'open' || held.length === 0)
+    return [`no flag of it is held ${steps.length === 0 ? '' : 'now '}that could say who carries ${state.id}: ${once}`];
+  // Somebody has said that the other one is not there any more: what stands in the flag is ours from here on.
+  if (taken)
+    await run.append(state, [
+      { type: 'outcome', step: taken.step, results: [{ id: state.id, is: taken.holder.state as never }] },
+    ]);
+  const { failures } = await converge(run.acting(state, held), 'open', { verb: 'import', partial: true });
+  const other = await carriedElsewhere(host, held, state.id, state.carriers);
+  if (other) {
+    await run.append(
+      state,
+      [{ type: 'handed', to: `the state that ${other.step} names`, by: run.lease.owner.name }],
+      'close',
+    );
+    throw elsewhere(state.id, other);
+  }
+  return failures.length === 0 ? [] : [...failureLines(failures), once];
+}
+
+/**
+ * Before anything is written: this state took the window in, and so did another one, which was there first. Where the
+ * flag cannot be asked it goes on: the end must work with half the world down.
+ */
+export async function mustCarry(host: VerbHost, prepared: Prepared, state: WindowState): Promise<void> {
+  if (state.window.carrier === undefined) return;
+  const other = await carriedElsewhere(host, flagSteps(prepared.steps), state.id, state.carriers);
+  if (other) throw elsewhere(state.id, other);
+}
+
+function elsewhere(id: string, { step, carrier, holder }: Other): MaintError {
+  return new MaintError(
+    'E_REFUSED',
+    `${id} is carried by another state: ${step} says so (${carrier}, until ${utc(holder.until, { seconds: false })}). The same file was taken in there, and two must not act on it. Nothing changed.`,
+    {
+      next: [
+        'end it there',
+        `is that laptop lost? maint window import FILE --takeover; a state that has it already makes the FILE: maint window export ${id}`,
+      ],
+    },
+  );
 }
 
 /** One that was handed over from here may come back, with everything that this state knows of it. */

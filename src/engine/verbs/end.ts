@@ -10,6 +10,7 @@ import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
 import { fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
+import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
@@ -129,7 +130,9 @@ export async function abort(
 
 async function current(host: VerbHost, prepared: Prepared, id: string): Promise<WindowState | undefined> {
   const state = await liveWindow(host, prepared.environment, prepared);
-  return state?.id === id ? state : undefined;
+  if (state?.id !== id) return undefined;
+  await mustCarry(host, prepared, state);
+  return state;
 }
 
 /** undefined: go on to close. The rest of a soak that was interrupted is what is left of it; a bad one is done afresh. */

@@ -7,6 +7,7 @@ import { roleOf } from '../roles.ts';
 import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
+import { mustCarry } from './carry.ts';
 import { failureLines, lookLines } from './failures.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
 import { liveWindow } from './windows.ts';
@@ -28,6 +29,7 @@ export async function extend(
     const state = await liveWindow(host, environment, prepared);
     if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
       throw noWindow(environment, 'extend');
+    await mustCarry(host, prepared, state);
     refuseHalfOpen(environment, state);
     const was = state.window.until;
     const until =
@@ -91,6 +93,7 @@ export async function note(
     const state = await liveWindow(host, environment, prepared);
     if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
       throw noWindow(environment, 'note');
+    await mustCarry(host, prepared, state);
     const by = run.lease.owner.name;
     await run.append(state, [
       { type: 'run', state: 'began', verb: 'note', owner: by },
@@ -127,12 +130,14 @@ export async function markOverdue(host: VerbHost, prepared: Prepared, live: Wind
     return await withLease(host, prepared.environment, 'status', { skew: 'say' }, async (run) => {
       const state = await liveWindow(host, prepared.environment, prepared);
       if (state?.id !== live.id || state.window.overdue || state.phase !== 'open') return state ?? live;
+      await mustCarry(host, prepared, state);
       await run.append(state, [{ type: 'overdue' }]);
       await converge(run.acting(state, tellers(prepared, state)), 'open', { verb: 'overdue', partial: true });
       return state;
     });
   } catch (error) {
-    if (error instanceof MaintError && error.code === 'E_BUSY') return live;
+    // It only looks: what is in the way of a mark is said by the command that needs it.
+    if (error instanceof MaintError && (error.code === 'E_BUSY' || error.code === 'E_REFUSED')) return live;
     throw error;
   }
 }

@@ -12,6 +12,7 @@ import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
 import { fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
+import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import {
@@ -102,6 +103,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       throw new MaintError('E_NO_WINDOW', `${live.id} was ended by somebody else meanwhile. Nothing changed.`, {
         next: [options.again],
       });
+    if (current) await mustCarry(host, prepared, current);
     // Between the plan and the lease somebody may have thought for minutes; with --yes it was just made.
     let agreed = shown;
     while (host.asks) {

@@ -95,7 +95,7 @@ function merged(text: string, start: number, to: Record<string, unknown>): strin
   return `${fresh.slice(0, -1)},${others.map(({ from, end }) => text.slice(from, end)).join(',')}}`;
 }
 
-const KNOWN = new Set(['environment', 'since', 'until', 'reason', 'contact', 'status_page', 'on_expiry']);
+const KNOWN = new Set(['environment', 'since', 'until', 'reason', 'contact', 'status_page', 'on_expiry', 'carried_by']);
 
 /** Together with the comma that stands before it; the first one's goes after it. */
 function without(text: string, { members }: Members, member: Member): string {

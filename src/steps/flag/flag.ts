@@ -28,6 +28,8 @@ export const FlagState = z.strictObject({
   on_expiry: z.enum(['hold', 'open']),
   /** the last word to people: what a banner shows */
   note: z.string().optional(),
+  /** which state acts on the window, once it was carried from one to another: two that took it in see each other here */
+  carried_by: z.string().optional(),
 });
 export type FlagState = z.infer<typeof FlagState>;
 
@@ -146,6 +148,7 @@ export function holderOf(window: Window): FlagState {
     ...(window.statusPage === undefined ? {} : { status_page: window.statusPage }),
     on_expiry: window.onExpiry,
     ...(window.note === undefined ? {} : { note: window.note }),
+    ...(window.carrier === undefined ? {} : { carried_by: window.carrier }),
   };
 }
 
@@ -163,6 +166,7 @@ function stateOf(raw: RawHolder): FlagState {
     ...(statusPage === '' ? {} : { status_page: statusPage }),
     on_expiry: fields['on_expiry'] === 'open' ? 'open' : 'hold',
     ...(text('note') === '' ? {} : { note: text('note') }),
+    ...(text('carried_by') === '' ? {} : { carried_by: text('carried_by') }),
   };
 }
 
@@ -177,6 +181,7 @@ function sameHolder(a: Is<FlagState>, b: Is<FlagState>): boolean {
       state.status_page,
       state.on_expiry,
       state.note,
+      state.carried_by,
     ];
   return JSON.stringify(view(a)) === JSON.stringify(view(b));
 }
