@@ -1,13 +1,16 @@
 // `npm run bench`: what maint costs, as ratios to what stands beside it in the same run. One page; --json for the numbers.
 //
-//   --only checklist,startup,crontab,store   --rounds N   --json
+//   --only checklist,startup,crontab,store,guard,queue,flips   --rounds N   --json
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Appends, appends } from './appends.ts';
 import { checklist, DELAY_MS, FOR_MS, type Tool } from './checklist.ts';
 import { type Crontab, crontabs, MAX_RSS_MIB } from './crontab.ts';
+import { type Flips, flips } from './flips.ts';
+import { GOAL_DECISION_NS, type GuardCosts, guardCosts } from './guard.ts';
 import { ms, type Spread, table, times } from './measure.ts';
+import { type QueueCosts, queueCosts } from './queue.ts';
 import { type StartUp, startUp } from './startup.ts';
 
 const GOAL_OVERHEAD_MS = 400;
@@ -27,6 +30,9 @@ const tools = await part('checklist', () => checklist(root, rounds ?? 5));
 const starts = await part('startup', () => startUp(root, rounds ?? 15));
 const sizes = await part('crontab', () => crontabs(root, rounds ?? 3, SIZES));
 const stores = await part('store', () => appends((rounds ?? 5) * 20));
+const guards = await part('guard', () => guardCosts(Math.max(10, rounds ?? 12)));
+const queues = await part('queue', () => queueCosts(rounds ?? 5));
+const flipped = await part('flips', () => flips(rounds ?? 5));
 const machine = {
   at: began.toISOString(),
   node: process.version,
@@ -37,7 +43,8 @@ const machine = {
 };
 
 if (values.json) {
-  const all = { machine, checklist: tools, startUp: starts, crontab: sizes, store: stores };
+  const parts = { checklist: tools, startUp: starts, crontab: sizes, store: stores };
+  const all = { machine, ...parts, guard: guards, queue: queues, flips: flipped };
   console.log(JSON.stringify(all, null, 2));
 } else {
   const { load } = machine;
@@ -51,6 +58,9 @@ if (values.json) {
     ...(starts ? startLines(starts) : []),
     ...(sizes ? crontabLines(sizes) : []),
     ...(stores ? storeLines(stores) : []),
+    ...(guards ? guardLines(guards) : []),
+    ...(queues ? queueLines(queues) : []),
+    ...(flipped ? flipLines(flipped) : []),
   ];
   console.log(lines.join('\n'));
 }
@@ -113,6 +123,73 @@ function storeLines(stores: readonly Appends[]): string[] {
     times(ratio),
   ]);
   return ['', 'Durable append', ...table([['', 'journal', 'write + fsync', ''], ...rows])];
+}
+
+function guardLines({ pairs, decisions }: GuardCosts): string[] {
+  const rows = pairs.map(({ what, bare, guarded, ratio, lower, cpuRatio, cpuLower, goal }) => [
+    what,
+    perSecond(bare),
+    perSecond(guarded),
+    share(ratio),
+    `≥ ${lower.toFixed(3)}x`,
+    `${share(cpuRatio)} ≥ ${cpuLower.toFixed(3)}x`,
+    `${lower >= goal ? '✔' : '✘'} goal ≥ ${goal}x`,
+  ]);
+  const nanoseconds = decisions.map(({ what, ns }) => [
+    what,
+    `${Math.round(ns.median)} ns (${Math.round(ns.min)}–${Math.round(ns.max)})`,
+    what.startsWith('off') ? `${ns.median <= GOAL_DECISION_NS ? '✔' : '✘'} goal ≤ ${GOAL_DECISION_NS} ns` : '',
+  ]);
+  return [
+    '',
+    `Guard: requests per second beside the same app without it, ${pairs[0]?.ratio.samples} pairs; ≥ is the lower bound of the median, 95 %`,
+    ...table([['', 'without', 'with', 'ratio', '', 'by processor time', ''], ...rows]),
+    '',
+    'Guard: one decision and its counting, without a server',
+    ...table(nanoseconds),
+  ];
+}
+
+function queueLines({ enqueue, backfill, missing }: QueueCosts): string[] {
+  const rows = enqueue.map(({ engine, concurrency, accepted, raw, ratio }) => [
+    `${engine}, ${concurrency} at once`,
+    perSecond(accepted),
+    perSecond(raw),
+    share(ratio),
+  ]);
+  return [
+    '',
+    'Queue: accepted per second, beside single commits of 1 KiB in the same engine',
+    ...table([['', 'accepted', 'raw commits', 'ratio'], ...rows]),
+    ...backfill.map(
+      ({ engine, allowed, reached, ratio }) =>
+        `  ${engine}, backfill: ${perSecond(reached)} of ${allowed}/s allowed, ${share(ratio)}`,
+    ),
+    ...missing.map(({ engine, why }) => `  ${engine}: left out, ${why}`),
+  ];
+}
+
+function flipLines({ flips: all, missing }: Flips): string[] {
+  const rows = all.map(({ source, publish, half, all: last, ratio }) => [
+    source,
+    ms(publish),
+    ms(half),
+    ms(last),
+    times(ratio),
+  ]);
+  return [
+    '',
+    `Flip: from the begin of publishing until ${all[0]?.processes} processes refuse`,
+    ...table([['', 'publish', 'half of them', 'the last', 'last to publish'], ...rows]),
+    ...missing.map(({ source, why }) => `  ${source}: left out, ${why}`),
+  ];
+}
+
+function perSecond({ median }: Spread): string {
+  return `${Math.round(median).toLocaleString('en-US')}/s`;
+}
+function share({ median, min, max }: Spread): string {
+  return `${median.toFixed(3)}x (${min.toFixed(2)}–${max.toFixed(2)})`;
 }
 
 function verdict({ median }: Spread, goal: number, unit: string): string {
