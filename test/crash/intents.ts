@@ -97,7 +97,9 @@ export async function sweepIntents(options: SweepOptions): Promise<SweepResult> 
         await children.get(id)!.kill();
         start(id);
       }
-      tell(`${options.engine}: kill ${kill + 1} of ${options.kills} (${victim}), ${books.acknowledged} acknowledged, ${service.effects.size} applied`);
+      tell(
+        `${options.engine}: kill ${kill + 1} of ${options.kills} (${victim}), ${books.acknowledged} acknowledged, ${service.effects.size} applied`,
+      );
     }
     await progress(books, service, () => books.acknowledged >= options.intents);
     for (const id of guards) await children.get(id)!.stop();
@@ -206,10 +208,17 @@ async function verify(books: Books, service: Service, queue: Awaited<ReturnType<
   }
   first(missing, 'acknowledged and not applied');
   first(unsaid, 'acknowledged, and the receipt does not say applied');
-  first([...books.refused].filter((key) => service.effects.has(key)), 'refused and applied');
-  first([...service.effects].filter(([, count]) => count !== 1).map(([key]) => key), 'applied more than once');
+  first(
+    [...books.refused].filter((key) => service.effects.has(key)),
+    'refused and applied',
+  );
+  first(
+    [...service.effects].filter(([, count]) => count !== 1).map(([key]) => key),
+    'applied more than once',
+  );
   for (const [lane, numbers] of service.lanes)
-    if (!lane.includes('/u') && numbers.some((n, index) => n !== index)) problems.push(`${lane} is out of order or has gaps`);
+    if (!lane.includes('/u') && numbers.some((n, index) => n !== index))
+      problems.push(`${lane} is out of order or has gaps`);
   const { states: left, unknown } = await queue.status();
   if (left.queued + left.applying + left.dead + left.dropped > 0 || unknown > 0)
     problems.push(`left in the queue: ${JSON.stringify({ ...left, unknown })}`);
@@ -295,7 +304,8 @@ class Child {
       const done = () => --open === 0 && resolve();
       lines.once('close', done);
       this.#process.once('close', (code, signal) => {
-        if (code !== 0 && signal !== 'SIGKILL') this.failed.push(`${order.id} ended with ${code ?? signal}: ${errors.slice(0, 2_000)}`);
+        if (code !== 0 && signal !== 'SIGKILL')
+          this.failed.push(`${order.id} ended with ${code ?? signal}: ${errors.slice(0, 2_000)}`);
         this.#over = true;
         done();
       });
