@@ -49,7 +49,14 @@ export function memoryQueue(): MemoryQueue {
       if (!found) return null;
       const settled = open(found) ? null : new Date().toISOString();
       const acceptedAt = new Date(found.write.receivedAt).toISOString();
-      return { receipt: id, state: found.state, acceptedAt, settledAt: settled, status: settled && 201, reason: null };
+      return {
+        receipt: id,
+        state: found.state,
+        acceptedAt,
+        settledAt: settled,
+        status: settled === null ? null : 201,
+        reason: null,
+      };
     },
     depth() {
       if (queue.down) throw new Error('down');

@@ -115,6 +115,9 @@ export function readDocument(text: string): { types: Set<string>; names: Set<str
   const types = new Set<string>();
   const names = new Set<string>();
   const open: string[] = [];
+  // Values stand between parentheses only. A text with one elsewhere is something else, such as JSON: another reader might
+  // find a mutation in it.
+  let parentheses = 0;
   // Between definitions; or behind a keyword, where the selection has not begun.
   let head: 'none' | 'begun' = 'none';
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
@@ -125,7 +128,7 @@ export function readDocument(text: string): { types: Set<string>; names: Set<str
     } else if (character === '#') {
       while (at < text.length && text[at] !== '\n' && text[at] !== '\r') at += 1;
     } else if (character === '"') {
-      if (open.length === 0) return null;
+      if (parentheses === 0) return null;
       const end = text.startsWith('"""', at) ? blockEnd(text, at + 3) : stringEnd(text, at + 1);
       if (end < 0) return null;
       at = end;
@@ -139,30 +142,33 @@ export function readDocument(text: string): { types: Set<string>; names: Set<str
         head = 'begun';
       } else names.add(name.toLowerCase());
     } else if (/[-0-9]/.test(character)) {
-      if (open.length === 0) return null;
+      if (parentheses === 0) return null;
       NUMBER.lastIndex = at;
       NUMBER.test(text);
       at = NUMBER.lastIndex;
     } else if (character === '(' || character === '[' || character === '{') {
       if (open.length === 0) {
-        if (character === '[' || (character === '(' && head === 'none')) return null;
+        if (character === '(' && head === 'none') return null;
         if (character === '{') {
           if (head === 'none') types.add('query');
           // The definition ends with this selection.
           head = 'none';
         }
       }
+      if (character === '[' && parentheses === 0) return null;
+      if (character === '(') parentheses += 1;
       open.push(CLOSES[character] as string);
       at += 1;
     } else if (character === ')' || character === ']' || character === '}') {
       if (open.pop() !== character) return null;
+      if (character === ')') parentheses -= 1;
       at += 1;
     } else if (character === '@') {
       if (open.length === 0 && head === 'none') return null;
       at += 1;
     } else if (text.startsWith('...', at) && open.length > 0) {
       at += 3;
-    } else if ('!$&:=|'.includes(character) && open.length > 0) {
+    } else if ((character === ':' && open.length > 0) || ('!$&=|'.includes(character) && parentheses > 0)) {
       at += 1;
     } else return null;
   }

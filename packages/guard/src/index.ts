@@ -6,7 +6,7 @@ export type { FetchHandler } from './adapters/fetch.ts';
 export type { HonoMiddleware } from './adapters/hono.ts';
 export type { HttpListener } from './adapters/http.ts';
 export type { UpgradeListener } from './adapters/upgrade.ts';
-export type { Authorize, Authorized, BufferRequest } from './buffer.ts';
+export { type Authorize, type Authorized, type BufferRequest, parseIdempotencyKey } from './buffer.ts';
 export { isSkipped, type JobSkipped, ReadOnlyError, type ToolRefused } from './calls.ts';
 export type { GuardCounts, SurfaceCounts, WriteKind } from './counts.ts';
 export type { Decision, HttpRefusal, Refusal } from './decide.ts';

@@ -18,7 +18,10 @@ export interface Surface {
    */
   readonly kind?: string;
   readonly match?: {
-    /** Default: every method that is not safe; GraphQL: GET and POST. `GET` includes `HEAD`. */
+    /**
+     * Default: every method that is not safe; GraphQL: GET and POST. `GET` includes the other safe methods, of which a
+     * handler of all methods would make the same: a CORS preflight passes.
+     */
     readonly methods?: readonly string[];
     /** Whole segments, `:param`, `:param?`, and a final `*` for any rest, also an empty one. */
     readonly path?: string;
@@ -216,7 +219,7 @@ export function judge(rules: Rules, request: WriteRequest): Verdict {
   const safe = SAFE.has(method) && (other === null || SAFE.has(other));
   const path = rawPath(request.url);
   if (safe && other === null && rules.health.has(path) && (method === 'GET' || method === 'HEAD')) return NO_WRITE;
-  if (safe && !rules.safeWrites) return NO_WRITE;
+  if (safe && (!rules.safeWrites || (other === null && isPreflight(request)))) return NO_WRITE;
   const rewritten = request.routedUrl === undefined ? path : rawPath(request.routedUrl);
   const paths = rewritten === path ? [path] : [path, rewritten];
   for (const each of paths) {
@@ -323,7 +326,9 @@ function literalOf(pattern: readonly Part[]): string | null {
   return longest;
 }
 
-function asksToWrite(operations: WritingOperations, { url, routedUrl = url }: WriteRequest): boolean {
+/** By its query string. A safe method with a body is nothing that a client of GraphQL sends. */
+function asksToWrite(operations: WritingOperations, { url, routedUrl = url, headers }: WriteRequest): boolean {
+  if (hasBody(headers)) return true;
   return targetWrites(operations, url) || (routedUrl !== url && targetWrites(operations, routedUrl));
 }
 
@@ -355,8 +360,18 @@ function firstText(rule: Rule): string | null {
 
 function covers(rule: Rule, method: string): boolean {
   if (rule.methods === null) return !SAFE.has(method);
-  // Frameworks answer HEAD with the handler of GET.
-  return rule.methods.has(method) || (method === 'HEAD' && rule.methods.has('GET'));
+  // Frameworks answer HEAD with the handler of GET, and a handler of all methods answers the other safe ones too.
+  return rule.methods.has(method) || (SAFE.has(method) && rule.methods.has('GET'));
+}
+
+/** A browser that asks whether it may ask: answered by whatever does CORS, and never by what writes. */
+function isPreflight({ method, headers }: WriteRequest): boolean {
+  return method === 'OPTIONS' && headers?.['access-control-request-method'] !== undefined;
+}
+
+function hasBody(headers: WriteRequest['headers']): boolean {
+  const length = headers?.['content-length'];
+  return headers?.['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
 /** The method that a framework may take instead of the one on the request line; `?` where that is not clear. */

@@ -52,6 +52,10 @@ describe('writes, or not understood', () => {
     '',
     ' # nothing',
     '[{ a }]',
+    '{"query":"mutation { b }"}',
+    '{ a: 1 }',
+    '{ a [b] }',
+    '{ $a }',
     '(a) { b }',
     '...F',
   ])('%s', (text) => {
