@@ -16,6 +16,8 @@ interface PackageJson {
 export async function main(from: string, pjson: PackageJson): Promise<void> {
   const root = dirname(dirname(fileURLToPath(from)));
   settings.enableAutoTranspile = false;
+  // a report that Node is asked for (--report-on-signal …) shall not hold every secret of the environment
+  if (process.report) process.report.excludeEnv = true;
   // A reader that has seen enough (maint … | head) is no failure; a terminal that is gone must not stop the end of a window.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {

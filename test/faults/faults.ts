@@ -3,12 +3,13 @@
 // Import this only after the clock was quickened.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Journal } from '../../src/engine/journal.ts';
 import { fold } from '../../src/engine/window.ts';
 import { openJournal } from '../../src/store/index.ts';
 import { leaksOf } from './leaks.ts';
 import { maint, type Ran } from './maint.ts';
 import { type CallName, FAULTS, type Fault, forget } from './proxies.ts';
-import { type FaultWorld, makeWorld, SECRETS, type Servers, STEPS } from './world.ts';
+import { type FaultWorld, makeWorld, SECRETS, type Servers, STATE_PASSWORD, STEPS } from './world.ts';
 
 export const VERBS = ['start', 'extend', 'end', 'abort'] as const;
 export type Verb = (typeof VERBS)[number];
@@ -156,11 +157,10 @@ export async function tryCase(servers: Servers, one: Case): Promise<Verdict> {
     const after = await world.essence();
     if (after !== before) wrong.push(`the world is not as it was:\n${before}\n=== now ===\n${after}`);
     wrong.push(...(await world.doubles()), ...(await world.leftovers()));
-    const state = join(world.folder, 'state', 'state.db');
     wrong.push(
       ...leaksOf(
-        { ...SECRETS, CRON_LINE: 'canary-in-a-line-7' },
-        { 'the output': log.join('\n'), ...(existsSync(state) ? { 'the state': readFileSync(state) } : {}) },
+        { ...SECRETS, STATE_PASSWORD, CRON_LINE: 'canary-in-a-line-7' },
+        { 'the output': log.join('\n'), 'the state': await recordedIn(world) },
       ),
     );
     if (/\n\s+at .*:\d+:\d+/.test(log.join('\n'))) wrong.push('a stack trace');
@@ -210,11 +210,25 @@ function judge({ verb, fault, forever }: Case, service: string, { code, output }
   return wrong;
 }
 
+/** All that is kept in the state: what a file holds beside its rows, too. */
+export async function recordedIn({ folder, state }: FaultWorld): Promise<string | Buffer> {
+  if (state) return (await state.dump()).join('\n');
+  const path = join(folder, 'state', 'state.db');
+  return existsSync(path) ? readFileSync(path) : '';
+}
+
+/** To look into; undefined: there is none yet. `folder`: of the laptop, where it is another than the world's. */
+export async function journalOf(world: FaultWorld, folder = world.folder): Promise<Journal | undefined> {
+  const path = join(folder, 'state', 'state.db');
+  if (!world.state && !existsSync(path)) return undefined;
+  const env = world.state ? world.env : { MAINT_STATE: path };
+  return await openJournal({ env, write: false, version: '0.0.0' });
+}
+
 /** Nothing whose outcome is unknown may be left without being said. */
 async function untrue(world: FaultWorld): Promise<string[]> {
-  const path = join(world.folder, 'state', 'state.db');
-  if (!existsSync(path)) return [];
-  const journal = await openJournal({ state: path, env: {}, write: false, version: '0.0.0' });
+  const journal = await journalOf(world);
+  if (!journal) return [];
   try {
     const wrong: string[] = [];
     for (const row of await journal.windows()) {

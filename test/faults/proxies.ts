@@ -6,7 +6,8 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcp, type Server, type Socket } from 'node:net';
+import { connect, createServer as createTcp, type Server, type Socket } from 'node:net';
+import { somePort } from './real.ts';
 
 /** `…, done`: the service has done what was asked, only the answer is lost. */
 export const FAULTS = [
@@ -250,15 +251,28 @@ function commandOf(bytes: Buffer): { words: string[]; length: number } | undefin
 async function proxy(make: () => Server): Promise<Between> {
   const sockets = new Set<Socket>();
   let server: Server | undefined;
-  let port = 0;
-  async function open(): Promise<void> {
-    server = make();
-    server.on('connection', (socket: Socket) => {
+  async function open(port: number): Promise<void> {
+    const opening = make();
+    opening.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
     });
-    await new Promise<void>((resolve, reject) => void server!.once('error', reject).listen(port, '127.0.0.1', resolve));
-    port = (server.address() as AddressInfo).port;
+    await new Promise<void>((resolve, reject) => {
+      opening.once('error', reject).listen(port, '127.0.0.1', resolve);
+    });
+    server = opening;
+  }
+  /** Its own, also while it is shut. */
+  async function choose(): Promise<number> {
+    for (let left = 20; ; left--) {
+      const port = somePort();
+      try {
+        await open(port);
+        return port;
+      } catch (error) {
+        if (left === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      }
+    }
   }
   async function shut(): Promise<void> {
     const closing = server;
@@ -269,6 +283,6 @@ async function proxy(make: () => Server): Promise<Between> {
       for (const socket of sockets) socket.destroy();
     });
   }
-  await open();
-  return { port, open, shut, stop: shut };
+  const port = await choose();
+  return { port, open: () => open(port), shut, stop: shut };
 }

@@ -1,4 +1,4 @@
 // node --import: the quick clock for a process that is begun by a test.
 import { quicken } from './clock.ts';
 
-quicken(20);
+quicken(Number(process.env['TEST_QUICK'] ?? 20));

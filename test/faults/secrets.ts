@@ -4,9 +4,10 @@ import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { BIN } from '../support/cli.ts';
+import { recordedIn } from './faults.ts';
 import { leaksOf } from './leaks.ts';
 import { forget } from './proxies.ts';
-import { CRONTAB, makeWorld, SECRETS, type Servers } from './world.ts';
+import { CRONTAB, makeWorld, SECRETS, type Servers, STATE_PASSWORD } from './world.ts';
 
 const QUICK = new URL('quick.ts', import.meta.url).href;
 /** In the environment, and named by no runbook. */
@@ -15,12 +16,17 @@ const CANARIES = {
   ...SECRETS,
   PAGE_TOKEN_SENT: SECRETS.PAGE_TOKEN.replaceAll(' ', ''),
   CRON_LINE: 'canary-in-a-line-7',
+  STATE_PASSWORD,
   UNRELATED,
 };
 /** Where they are kept, or were brought to by somebody else than maint. */
 const KEPT = ['chat-token', 'table', 'app.cron', 'of-script'];
 
-export async function lookForSecrets(servers: Servers): Promise<{ wrong: string[]; looked: string }> {
+/** `leaks` are so whatever else went wrong; `quick`: by how much the processes' clock runs faster. */
+export async function lookForSecrets(
+  servers: Servers,
+  quick: number,
+): Promise<{ leaks: string[]; wrong: string[]; looked: string }> {
   const world = await makeWorld(servers);
   const wrong: string[] = [];
   const places: Record<string, string | Buffer> = {};
@@ -85,48 +91,64 @@ export async function lookForSecrets(servers: Servers): Promise<{ wrong: string[
       if (!KEPT.includes(name)) places[`the file ${name}`] = readFileSync(path);
     }
     places['the process list'] = argvs;
-    wrong.push(...leaksOf(CANARIES, places));
+    places['the journal'] = await recordedIn(world);
+    const leaks = leaksOf(CANARIES, places);
     // what finds nothing must be able to find something
-    const ofScript = readFileSync(join(world.folder, 'of-script'));
+    const seen = join(world.folder, 'of-script');
+    const ofScript = existsSync(seen) ? readFileSync(seen) : '';
     if (leaksOf({ UNRELATED }, { 'of-script': ofScript }).length === 0)
       wrong.push('the environment of the script was not seen');
     if (!Object.values(places).some((text) => text.includes('[redacted]'))) wrong.push('nothing was ever redacted');
     if (!existsSync(join(world.folder, 'environ'))) wrong.push('crontab was not called');
+    const names = filesOf(world.folder).map((path) => relative(world.folder, path));
+    const cores = names.filter((name) => /^core\b/.test(name));
+    if (cores.length > 0) wrong.push(`core files: ${cores.join(', ')}`);
+    const reports = names.filter((name) => /^report\..*\.json$/.test(name));
+    if (reports.length === 0) wrong.push('Node made no diagnostic report: what is in one was not looked at');
     const state = join(world.folder, 'state');
-    for (const [path, wanted] of [[state, 0o700], ...filesOf(state).map((file) => [file, 0o600])] as [
-      string,
-      number,
-    ][]) {
+    if (world.state && existsSync(state)) wrong.push('a folder for a state that is on a server');
+    const modes: [string, number][] = world.state
+      ? []
+      : [[state, 0o700], ...filesOf(state).map((file): [string, number] => [file, 0o600])];
+    for (const [path, wanted] of modes) {
       const mode = statSync(path).mode & 0o777;
       if (mode !== wanted)
         wrong.push(`${relative(world.folder, path)} has the mode ${mode.toString(8)}, not ${wanted.toString(8)}`);
     }
     if (!argvs.includes('crontab')) wrong.push('no process was seen: nothing was looked at');
-    return {
-      wrong,
-      looked: `${Object.keys(places).length} places, ${Object.keys(CANARIES).length} secrets, ${wrong.length} wrong`,
-    };
+    const looked = `${Object.keys(places).length} places, ${Object.keys(CANARIES).length} secrets`;
+    return { leaks, wrong, looked: `${looked}, ${leaks.length} found, ${wrong.length} wrong` };
   } finally {
     await world.stop();
   }
 
   async function run(argv: string[]): Promise<{ code: number; output: string }> {
     const umask = process.umask(0);
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--import', QUICK, BIN, ...argv], {
+    // core files are allowed as far as they can be here, and Node reports what it is doing when it is asked by a signal
+    const allowed = ['-c', 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"', 'sh', process.execPath];
+    const node = ['--disable-warning=ExperimentalWarning', '--report-on-signal', '--import', QUICK];
+    const child = spawn('sh', [...allowed, ...node, BIN, ...argv], {
       cwd: world.folder,
       env: {
+        MAINT_STATE: join(world.folder, 'state', 'state.db'),
         ...world.env,
         UNRELATED,
+        TEST_QUICK: String(quick),
         HOME: world.folder,
         PATH: `${join(world.folder, 'bin')}:${process.env['PATH']}`,
-        MAINT_STATE: join(world.folder, 'state', 'state.db'),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     process.umask(umask);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-    const looking = setInterval(() => (argvs += argvsOf(child.pid!)), 20);
+    let asked = false;
+    const looking = setInterval(() => {
+      argvs += argvsOf(child.pid!);
+      // who has called somebody takes signals by now
+      if (asked || world.faulty.passed.length === 0) return;
+      asked = child.kill('SIGUSR2');
+    }, 20);
     const code = await new Promise<number>((resolve) => child.once('close', (ended) => resolve(ended ?? -1)));
     clearInterval(looking);
     argvs += existsSync(join(world.folder, 'arguments')) ? readFileSync(join(world.folder, 'arguments'), 'utf8') : '';

@@ -18,6 +18,7 @@ import { Redis } from 'ioredis';
 import { type Chat, startChat } from '../../examples/services/chat.ts';
 import { type Statuspage, startStatuspage } from '../../examples/services/statuspage.ts';
 import { createGuard, fileSource, redisSource } from '../../packages/guard/src/index.ts';
+import type { State, Store, StoreName } from '../crash/stores.ts';
 import { type Between, type Faulty, faultless, httpProxy, redisProxy } from './proxies.ts';
 import { alertmanager, type Real, redis } from './real.ts';
 
@@ -30,6 +31,8 @@ export const SECRETS = {
   CACHE_KEY: 'canary=cache;5',
   API_PASSWORD: 'canary#api%6',
 } as const;
+/** In the address of a state that is a server's; trusted without it. */
+export const STATE_PASSWORD = 'canary?state/9&';
 
 export const CRONTAB =
   '# jobs of the search service\nMAILTO=ops\n*/5 * * * * TOKEN=canary-in-a-line-7 /opt/reindex.sh --all\n0 3 * * * /opt/report.sh\n\n* * * * * /opt/heartbeat.sh\n';
@@ -38,23 +41,32 @@ export const CRONTAB =
 export interface Servers {
   redis: Real | undefined;
   alertmanager: Real | undefined;
+  /** where the state is, unless it is a file of the case's folder */
+  store: Store | undefined;
   /** with what is missing here, and that it is left out */
   missing: string[];
   stop(): Promise<void>;
 }
 
-export async function servers(): Promise<Servers> {
-  const [store, alerts] = await Promise.all([redis(SECRETS.REDIS_PASSWORD), alertmanager()]);
+export async function servers(kept: StoreName = 'sqlite'): Promise<Servers> {
+  const [flags, alerts, store] = await Promise.all([
+    redis(SECRETS.REDIS_PASSWORD),
+    alertmanager(),
+    // its servers are those of the tests: for who has a runner, or has imported outside-jest
+    kept === 'sqlite' ? undefined : import('../crash/stores.ts').then(({ openStore }) => openStore(kept)),
+  ]);
   return {
-    redis: store,
+    redis: flags,
     alertmanager: alerts,
+    store,
     missing: [
-      ...(store ? [] : ['redis-server is not installed: the flag is a file']),
+      ...(flags ? [] : ['redis-server is not installed: the flag is a file']),
       ...(alerts ? [] : ['prometheus-alertmanager is not installed: no silence is made']),
     ],
     async stop() {
-      await store?.stop();
+      await flags?.stop();
       await alerts?.stop();
+      await store?.stop();
     },
   };
 }
@@ -63,6 +75,8 @@ export interface FaultWorld {
   folder: string;
   runbook: string;
   env: Record<string, string>;
+  /** undefined: state/state.db of the folder */
+  state: State | undefined;
   faulty: Faulty;
   proxies: Map<string, Between>;
   page: Statuspage;
@@ -85,7 +99,11 @@ export const STEPS: Readonly<Record<string, string>> = {
   api: 'refused',
 };
 
-export async function makeWorld({ redis, alertmanager }: Pick<Servers, 'redis' | 'alertmanager'>): Promise<FaultWorld> {
+export async function makeWorld({
+  redis,
+  alertmanager,
+  store,
+}: Pick<Servers, 'redis' | 'alertmanager' | 'store'>): Promise<FaultWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'maint-faults-'));
   const stops: (() => Promise<unknown> | unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
   const faulty = faultless();
@@ -189,6 +207,13 @@ export async function makeWorld({ redis, alertmanager }: Pick<Servers, 'redis' |
     CACHE_KEY: SECRETS.CACHE_KEY,
     API_URL: `http://${userinfo(SECRETS.API_PASSWORD)}${at.api}`,
   };
+  const state = store?.state(folder);
+  if (state) {
+    const address = new URL(state.address);
+    address.password = encodeURIComponent(STATE_PASSWORD);
+    env['MAINT_STATE'] = address.href;
+    stops.push(() => state.drop());
+  }
 
   // the Alertmanager is everybody's
   const alert = `WritesRefused_${folder.replace(/\W/g, '')}`;
@@ -229,6 +254,7 @@ ${at.alerts ? `  - { uses: silence/alertmanager, with: { url: "\${ALERTS_URL}", 
     folder,
     runbook,
     env,
+    state,
     faulty,
     proxies,
     page,
@@ -306,7 +332,7 @@ async function listening(server: ReturnType<typeof createServer>, stops: (() => 
 export function coldLaptop(world: FaultWorld): string {
   const folder = join(world.folder, 'cold');
   mkdirSync(join(folder, 'state'), { recursive: true });
-  copyFileSync(join(world.folder, 'state', 'state.db'), join(folder, 'state', 'state.db'));
+  if (!world.state) copyFileSync(join(world.folder, 'state', 'state.db'), join(folder, 'state', 'state.db'));
   for (const name of ['runbook.yaml', 'surfaces.yaml']) rmSync(join(world.folder, name));
   return folder;
 }
