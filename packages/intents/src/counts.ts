@@ -3,6 +3,7 @@ import type { Depth, IntentState, Move, Stats } from './port.ts';
 import { noStates, type Share } from './rows.ts';
 
 export interface MoveRow {
+  receipt: string;
   at: number | string;
   mover: string;
   was: IntentState;
@@ -10,8 +11,15 @@ export interface MoveRow {
   reason: string;
 }
 
-export function moveOf(row: MoveRow): Move {
-  return { at: Number(row.at), by: row.mover, from: row.was, to: row.goal, reason: row.reason };
+export function movesOf(rows: readonly MoveRow[]): Map<string, Move[]> {
+  const moves = new Map<string, Move[]>();
+  for (const row of rows) {
+    const move: Move = { at: Number(row.at), by: row.mover, from: row.was, to: row.goal, reason: row.reason };
+    const those = moves.get(row.receipt);
+    if (those) those.push(move);
+    else moves.set(row.receipt, [move]);
+  }
+  return moves;
 }
 
 export function depthOf(rows: readonly (Share & { surface: string })[], oldestAt: number | null): Depth {

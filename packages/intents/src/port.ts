@@ -212,7 +212,8 @@ export interface IntentStore {
   /** Resolves only when it is durable. Abort: what was not written yet is not written. */
   accept(intent: NewIntent, signal?: AbortSignal): Promise<QueueAnswer>;
   get(receipt: string, bodies?: boolean): Promise<Intent | null>;
-  moves(receipt: string): Promise<readonly Move[]>;
+  /** oldest first, of each that has any */
+  moves(receipts: readonly string[]): Promise<ReadonlyMap<string, readonly Move[]>>;
   /** in the order of acceptance */
   list(query: ListQuery): Promise<readonly Intent[]>;
   /** whether anything of this partition waits, is being applied or stands parked */

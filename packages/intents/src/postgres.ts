@@ -2,7 +2,7 @@
 // transaction another one. Every transaction locks a partition's row before it touches the partition's intents: an
 // order of locks that all keep, and numbers within a partition that rise with the commits.
 import type { Pool } from 'pg';
-import { depthOf, type MoveRow, moveOf, statsOf } from './counts.ts';
+import { depthOf, type MoveRow, movesOf, statsOf } from './counts.ts';
 import { QueueError } from './error.ts';
 import type {
   Claim,
@@ -299,9 +299,9 @@ class PostgresStore implements IntentStore {
     return rows[0] ? intentOf(rows[0]) : null;
   }
 
-  async moves(receipt: string): Promise<readonly Move[]> {
-    const rows = await this.#read<MoveRow>(`select * from ${this.#s}.moves where receipt = $1 order by id`, [receipt]);
-    return rows.map(moveOf);
+  async moves(receipts: readonly string[]): Promise<ReadonlyMap<string, readonly Move[]>> {
+    const sql = `select * from ${this.#s}.moves where receipt = any($1::text[]) order by id`;
+    return movesOf(await this.#read<MoveRow>(sql, [receipts]));
   }
 
   async list(query: ListQuery): Promise<readonly Intent[]> {

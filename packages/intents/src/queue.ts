@@ -309,7 +309,8 @@ class Queue implements IntentQueue {
     if (!isReceipt(receipt)) return null;
     const intent = await this.store.get(receipt, options.body ?? false);
     if (!intent) return null;
-    return detailOf(intent, await this.store.moves(receipt), options.body ?? false);
+    const moves = await this.store.moves([receipt]);
+    return detailOf(intent, moves.get(receipt) ?? [], options.body ?? false);
   }
 
   drop(which: Which, by: string, reason: string): Promise<MoveResult> {
@@ -352,7 +353,8 @@ class Queue implements IntentQueue {
     for (;;) {
       const page = { ...listQuery(selection), limit: PAGE, bodies };
       const rows = await this.store.list(after === undefined ? page : { ...page, after });
-      for (const row of rows) yield detailOf(row, await this.store.moves(row.receipt), bodies);
+      const moves = await this.store.moves(rows.map(({ receipt }) => receipt));
+      for (const row of rows) yield detailOf(row, moves.get(row.receipt) ?? [], bodies);
       if (rows.length < PAGE) return;
       after = rows.at(-1)?.seq;
     }

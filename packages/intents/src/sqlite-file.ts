@@ -127,6 +127,7 @@ function create(path: string): void {
     fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     try {
       fs.closeSync(fs.openSync(path, 'wx', 0o600));
+      syncFolder(dirname(path));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
@@ -140,6 +141,17 @@ function create(path: string): void {
   mustBeOurs(path, stat.size);
   // it holds what people wrote
   if (process.platform !== 'win32' && stat.mode & 0o077) fs.chmodSync(path, 0o600);
+}
+
+/** The file's name is in its folder: without this, a power cut may take the name and with it all that was synced. */
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const handle = fs.openSync(folder, 'r');
+  try {
+    fs.fsyncSync(handle);
+  } finally {
+    fs.closeSync(handle);
+  }
 }
 
 /** `immutable` reads the header without a lock, and changes nothing of another program's file. */

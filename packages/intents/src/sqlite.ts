@@ -4,7 +4,7 @@ import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
-import { depthOf, type MoveRow, moveOf, statsOf } from './counts.ts';
+import { depthOf, type MoveRow, movesOf, statsOf } from './counts.ts';
 import { QueueError } from './error.ts';
 import type {
   Claim,
@@ -188,9 +188,14 @@ class SqliteStore implements IntentStore {
     });
   }
 
-  moves(receipt: string): Promise<readonly Move[]> {
+  moves(receipts: readonly string[]): Promise<ReadonlyMap<string, readonly Move[]>> {
     return this.#read(() =>
-      this.#all<MoveRow>('select * from moves where receipt = ? order by at, rowid', receipt).map(moveOf),
+      movesOf(
+        this.#all<MoveRow>(
+          'select * from moves where receipt in (select value from json_each(?)) order by at, rowid',
+          JSON.stringify(receipts),
+        ),
+      ),
     );
   }
 
