@@ -384,11 +384,10 @@ class PostgresStore implements IntentStore {
   /** undefined: what looked free held nothing, and was put right */
   async #take(query: Query, owner: string, leaseMs: number): Promise<Taken | undefined> {
     const s = this.#s;
-    const holds = await this.#holds(query);
-    if (holds.length > 0) return { is: 'held', holds };
     const { rows } = await query<{ part: string; token: string }>(
       `with free as (
          select part from ${s}.parts where not parked and due_at <= ${NOW} and until <= ${NOW}
+           and not exists (select 1 from ${s}.holds)
          order by since limit 1 for update skip locked
        ) update ${s}.parts p set token = nextval('${s}.tokens'), owner = $1, until = ${NOW} + $2::bigint
          from free where p.part = free.part returning p.part, p.token`,
@@ -396,38 +395,32 @@ class PostgresStore implements IntentStore {
     );
     const row = rows[0];
     if (!row) {
+      const holds = await this.#holds(query);
+      if (holds.length > 0) return { is: 'held', holds };
       const later = await query<{ at: string | null; now: string }>(
         `select min(greatest(due_at, until)) as at, ${NOW} as now from ${s}.parts where not parked`,
       );
       const { at, now } = later.rows[0]!;
       return at === null ? { is: 'empty' } : { is: 'later', at: Number(at), now: Number(now) };
     }
-    const head = await this.#head(query, row.part);
-    if (!head) {
-      await query(`delete from ${s}.parts where part = $1`, [row.part]);
-      return undefined;
-    }
-    if (head.state === 'dead') {
+    const intent = await this.#mark(query, row.part);
+    if (intent) return { is: 'taken', claim: { partition: row.part, token: Number(row.token) }, intent };
+    if (!(await this.#removeEmpty(query, row.part)))
+      // a dead letter is its head
       await query(`update ${s}.parts set parked = true, until = 0, owner = null where part = $1`, [row.part]);
-      return undefined;
-    }
-    const intent = await this.#mark(query, head);
-    return { is: 'taken', claim: { partition: row.part, token: Number(row.token) }, intent };
+    return undefined;
   }
 
   next(claim: Claim, leaseMs: number): Promise<Next> {
     return this.#transaction(async (query): Promise<Next> => {
-      const s = this.#s;
-      if (!(await this.#ours(query, claim))) return { is: 'fenced' };
-      const holds = await this.#holds(query);
-      if (holds.length > 0) return { is: 'held', holds };
-      const head = await this.#head(query, claim.partition);
-      if (!head || head.state === 'dead') return { is: 'empty' };
-      await query(`update ${s}.parts set until = ${NOW} + $2::bigint where part = $1`, [
-        claim.partition,
-        Math.ceil(leaseMs),
-      ]);
-      return { is: 'taken', intent: await this.#mark(query, head) };
+      const { rows } = await query<{ held: boolean }>(
+        `select exists (select 1 from ${this.#s}.holds) as held from ${this.#s}.parts where part = $1 and token = $2 for update`,
+        [claim.partition, claim.token],
+      );
+      if (!rows[0]) return { is: 'fenced' };
+      if (rows[0].held) return { is: 'held', holds: await this.#holds(query) };
+      const intent = await this.#mark(query, claim.partition, leaseMs);
+      return intent ? { is: 'taken', intent } : { is: 'empty' };
     }, this.#lockHolds());
   }
 
@@ -435,19 +428,27 @@ class PostgresStore implements IntentStore {
     return { first: `lock table ${this.#s}.holds in row share mode`, lockMs: HOLD_MS };
   }
 
-  async #head(query: Query, part: string): Promise<IntentRow | undefined> {
+  /**
+   * The head of a partition whose row this transaction has locked. What is marked already was sent by somebody who is
+   * gone: nobody knows what came of it. undefined: nothing waits, or a dead letter stops it.
+   */
+  async #mark(query: Query, part: string, leaseMs?: number): Promise<Intent | undefined> {
+    const s = this.#s;
     const { rows } = await query<IntentRow>(
-      `select ${columns(true)} from ${this.#s}.intents where part = $1 and blocks order by seq limit 1`,
-      [part],
+      `with head as (
+         select ${columns(true)} from ${s}.intents where part = $1 and blocks order by seq limit 1
+       ), renewed as (
+         update ${s}.parts set until = ${NOW} + $2::bigint where part = $1 and $2::bigint is not null
+       ), marked as (
+         update ${s}.intents i set state = 'applying', unknown = i.unknown or head.state = 'applying'
+         from head where i.seq = head.seq and head.state <> 'dead'
+       ) select * from head where state <> 'dead'`,
+      [part, leaseMs === undefined ? null : Math.ceil(leaseMs)],
     );
-    return rows[0];
-  }
-
-  /** What is marked already was sent by somebody who is gone: nobody knows what came of it. */
-  async #mark(query: Query, head: IntentRow): Promise<Intent> {
-    const unknown = Boolean(head.unknown) || head.state === 'applying';
-    await query(`update ${this.#s}.intents set state = 'applying', unknown = $2 where seq = $1`, [head.seq, unknown]);
-    return intentOf({ ...head, state: 'applying', unknown });
+    const head = rows[0];
+    return (
+      head && intentOf({ ...head, state: 'applying', unknown: Boolean(head.unknown) || head.state === 'applying' })
+    );
   }
 
   /** Locks the partition until the end of the transaction, where the claim still holds. */
@@ -462,51 +463,67 @@ class PostgresStore implements IntentStore {
   settle(claim: Claim, receipt: string, outcome: Outcome): Promise<Settled> {
     return this.#transaction(async (query): Promise<Settled> => {
       const s = this.#s;
-      const row = (await this.#ours(query, claim)) ? await this.#stored(query, receipt) : undefined;
-      if (!row || row.part !== claim.partition || row.state !== 'applying') return { is: 'fenced' };
-      const ordered = !row.part.startsWith('one:');
-      let blocks = false;
-      if (outcome.is === 'applied') {
+      const { rows } = await query<Stored>(
+        `select i.seq, i.part, i.surface, i.state, i.blocks, i.bytes from ${s}.parts p join ${s}.intents i on i.part = p.part
+         where p.part = $1 and p.token = $2 and i.receipt = $3 and i.state = 'applying' for update`,
+        [claim.partition, claim.token, receipt],
+      );
+      const row = rows[0];
+      if (!row) return { is: 'fenced' };
+      if (outcome.is === 'again') {
+        const { delayMs, unknown, counted, status, reason } = outcome;
         await query(
-          `update ${s}.intents set state = 'applied', blocks = false, body = null, unknown = false, already = $2,
-             attempts = attempts + 1, status = $3, reason = null, settled_at = ${NOW} where seq = $1`,
-          [row.seq, outcome.already, outcome.status],
-        );
-      } else if (outcome.is === 'dead') {
-        blocks = outcome.park && ordered;
-        await query(
-          `update ${s}.intents set state = 'dead', blocks = $2, attempts = attempts + 1, status = $3, reason = $4,
-             settled_at = ${NOW} where seq = $1`,
-          [row.seq, blocks, outcome.status, text(outcome.reason)],
-        );
-      } else {
-        blocks = true;
-        await query(
-          `update ${s}.intents set state = 'queued', unknown = unknown or $2, attempts = attempts + $3::integer,
-             status = $4, reason = coalesce($5, reason) where seq = $1`,
+          `with intent as (
+             update ${s}.intents set state = 'queued', unknown = unknown or $2, attempts = attempts + $3::integer,
+               status = $4, reason = coalesce($5, reason) where seq = $1
+           ) update ${s}.parts set owner = null, until = 0, due_at = ${NOW} + $6::bigint where part = $7`,
           [
             row.seq,
-            outcome.unknown,
-            outcome.counted ? 1 : 0,
-            outcome.status,
-            outcome.reason === null ? null : text(outcome.reason),
+            unknown,
+            counted ? 1 : 0,
+            status,
+            reason === null ? null : text(reason),
+            Math.ceil(delayMs),
+            row.part,
           ],
         );
+        return { is: 'settled', more: false };
       }
-      const state = outcome.is === 'again' ? 'queued' : outcome.is;
-      await this.#add(query, row.surface, difference(shareOf({ state, blocks, bytes: row.bytes }), before(row)));
-      if (outcome.is === 'again') {
-        await query(`update ${s}.parts set owner = null, until = 0, due_at = ${NOW} + $2::bigint where part = $1`, [
+      const dead = outcome.is === 'dead';
+      const blocks = dead && outcome.park && !row.part.startsWith('one:');
+      const share = difference(shareOf({ state: outcome.is, blocks, bytes: row.bytes }), before(row));
+      // Others that wait are seen: whoever accepts for this partition locks its row, which is ours since the last statement.
+      const { rows: gone } = await query(
+        `with intent as (
+           update ${s}.intents set state = $2, blocks = $3, attempts = attempts + 1, status = $4, reason = $5, already = $6,
+             body = case when $7 then body end, unknown = unknown and $7, settled_at = ${NOW} where seq = $1
+         ), sums as (
+           insert into ${s}.totals values ($8, $9, $10, $11, $12, $13) on conflict (shard, surface) do update set
+             waiting = totals.waiting + excluded.waiting, blocking = totals.blocking + excluded.blocking,
+             kept = totals.kept + excluded.kept, bytes = totals.bytes + excluded.bytes
+         ), stopped as (
+           update ${s}.parts set owner = null, until = 0, parked = true where part = $14 and $3
+         ) delete from ${s}.parts where part = $14 and not $3
+             and not exists (select 1 from ${s}.intents where part = $14 and blocks and seq <> $1)
+           returning 1`,
+        [
+          row.seq,
+          outcome.is,
+          blocks,
+          outcome.status,
+          dead ? text(outcome.reason) : null,
+          !dead && outcome.already,
+          dead,
+          shard(),
+          row.surface,
+          share.waiting,
+          share.blocking,
+          share.kept,
+          share.bytes,
           row.part,
-          Math.ceil(outcome.delayMs),
-        ]);
-        return { is: 'settled', more: false };
-      }
-      if (blocks) {
-        await query(`update ${s}.parts set owner = null, until = 0, parked = true where part = $1`, [row.part]);
-        return { is: 'settled', more: false };
-      }
-      return { is: 'settled', more: !(await this.#removeEmpty(query, row.part)) };
+        ],
+      );
+      return { is: 'settled', more: !blocks && gone.length === 0 };
     });
   }
 
