@@ -113,6 +113,25 @@ async function show(w: World, keep: boolean): Promise<void> {
     assert.equal(status, 404);
     return `GET /documents/during → ${status}`;
   });
+  const words = { text: 'Reads like new.' };
+  const key = '"demo-note-1"';
+  let receipt = '';
+  await claim('a note is accepted for later', async () => {
+    const { status, headers, body } = await send('POST', `${documents}/cron/notes`, words, key);
+    assert.equal(status, 202);
+    assert.equal(body.status, 'queued');
+    receipt = new URL(headers.get('location') ?? '', service.url).href;
+    return `POST /documents/cron/notes → ${status}, receipt ${body.receipt.slice(0, 6)}…`;
+  });
+  await claim('and only once, however often it is sent', async () => {
+    const again = await send('POST', `${documents}/cron/notes`, words, key);
+    const other = await send('POST', `${documents}/cron/notes`, { text: 'Another one.' }, key);
+    const none = await send('POST', `${documents}/cron/notes`, words);
+    assert.deepEqual([again.status, other.status, none.status], [202, 422, 400]);
+    assert.equal(new URL(again.headers.get('location') ?? '', service.url).href, receipt);
+    assert.deepEqual((await send('GET', `${documents}/cron/notes`)).body.notes, []);
+    return `the same receipt; other words → ${other.status}; without a key → ${none.status}; nothing is applied yet`;
+  });
   await claim('a read is served, and says so', async () => {
     const said = (await fetch(`${documents}/cron`)).headers.get('read-only');
     assert.match(said ?? '', new RegExp(`^\\?1;until=@${Math.floor(planned / 1000)};window="${id}"$`));
@@ -166,6 +185,18 @@ async function show(w: World, keep: boolean): Promise<void> {
     assert.equal(status, 201);
     return `POST /documents → ${status}`;
   });
+  await claim('the note was applied, and once', async () => {
+    const told = (await send('GET', receipt)).body;
+    assert.equal(told.state, 'applied');
+    assert.equal((await send('POST', `${documents}/cron/notes`, words, key)).status, 201);
+    const { notes } = (await send('GET', `${documents}/cron/notes`)).body;
+    assert.deepEqual(
+      notes.map(({ text }: { text: string }) => text),
+      [words.text],
+    );
+    return `its receipt says ${told.state}; sent once more by its client, it is there once`;
+  });
+  await maint(w, 0, 'queue', 'status', '--queue', 'queue.db');
   await claim('the flag is gone', async () => {
     assert.equal(existsSync(w.flag), false);
     const { body } = await send('GET', `${service.url}/.well-known/maintenance`);
@@ -279,11 +310,15 @@ async function reads({ service }: World): Promise<string> {
   return `GET /search?q=window → ${status}, ${body.results.length} found`;
 }
 
-async function send(method: string, url: string, body?: unknown) {
+async function send(method: string, url: string, body?: unknown, key?: string) {
   const response = await fetch(url, {
     method,
     signal: AbortSignal.timeout(5000),
-    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(key === undefined ? {} : { 'idempotency-key': key }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   return { status: response.status, headers: response.headers, body: (await response.json()) as any };
 }

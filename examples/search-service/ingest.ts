@@ -34,6 +34,6 @@ if (import.meta.main) {
   const feed = readFeed();
   const run = await guard.job(createIngest(store, feed), { name: 'ingest' })(feed.length);
   console.log(isSkipped(run) ? `skipped: read-only until ${run.until}` : `${run} documents ingested`);
-  store.close();
+  await store.close();
   await guard.close();
 }

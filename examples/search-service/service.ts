@@ -5,7 +5,15 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { parse } from 'yaml';
-import { createGuard, fileSource, type Guard, ReadOnlyError } from '../../packages/guard/src/index.ts';
+import {
+  createGuard,
+  fileSource,
+  type Guard,
+  parseIdempotencyKey,
+  ReadOnlyError,
+  requestFingerprint,
+} from '../../packages/guard/src/index.ts';
+import { type IntentQueue, openQueue } from '../../packages/intents/src/index.ts';
 import { DIMENSIONS, embed } from './embed.ts';
 import { createIngest } from './ingest.ts';
 import { page } from './page.ts';
@@ -20,6 +28,10 @@ export interface ServiceOptions {
   /** every so many milliseconds the job takes a document, and the heartbeat is written */
   ingestEveryMs?: number;
   beatEveryMs?: number;
+  /** the file of the queue that keeps notes while a window is open */
+  queue: string;
+  /** What an accepted note must survive; a folder in memory survives no power cut. Default: power. */
+  survives?: 'process' | 'power';
   /** false: nothing stands before the writes. For the test that canaries never write. */
   guarded?: boolean;
   /** the links of the page */
@@ -53,11 +65,20 @@ const MAX_DRAINED = 10_000_000;
 export async function startService(options: ServiceOptions): Promise<Service> {
   const store = openStore(options.database);
   const surfaces = parse(readFileSync(new URL('surfaces.yaml', import.meta.url), 'utf8'));
-  const guard =
-    options.guarded === false
-      ? undefined
-      : createGuard({ source: fileSource(options.flag), surfaces, environment: 'demo' });
-  await guard?.ready();
+  let guard: Guard | undefined;
+  let queue: IntentQueue | undefined;
+  if (options.guarded !== false) {
+    queue = await openQueue({ path: options.queue, survives: options.survives ?? 'power' });
+    guard = createGuard({
+      source: fileSource(options.flag),
+      surfaces,
+      environment: 'demo',
+      queue,
+      // everybody may write to this service
+      authorize: 'elsewhere',
+    });
+    await guard.ready();
+  }
 
   const unguardedIngest = createIngest(store);
   const ingest = guard?.job(unguardedIngest, { name: 'ingest' }) ?? unguardedIngest;
@@ -65,8 +86,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   async function answer(method: string, url: URL, request: IncomingMessage): Promise<Answer> {
     const [root = '', name, ...rest] = url.pathname.slice(1).split('/').map(decode);
-    if (rest.length > 0) throw new Failure(404, 'There is nothing here.');
-    const route = `${method === 'HEAD' ? 'GET' : method} /${root}${name === undefined ? '' : '/:name'}`;
+    if (rest.length > 1) throw new Failure(404, 'There is nothing here.');
+    const route = [
+      `${method === 'HEAD' ? 'GET' : method} /${root}`,
+      ...(name === undefined ? [] : [':name']),
+      ...rest,
+    ].join('/');
     switch (route) {
       case 'GET /search':
         return { status: 200, body: { query: asked(url), results: store.search(asked(url)) } };
@@ -99,6 +124,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
           body.body === undefined ? old.body : text(body, 'body'),
         );
       }
+      case 'GET /documents/:name/notes':
+        return { status: 200, body: { notes: store.notes(known(name).id) } };
+      case 'POST /documents/:name/notes': {
+        const words = text(await readBody(request), 'text', 2000);
+        return await addNote(known(name).id, words, request);
+      }
       case 'DELETE /documents/:name':
         store.removeDocument(known(name).id);
         return { status: 204 };
@@ -126,6 +157,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const found = id === undefined ? undefined : store.document(id);
     if (!found) throw new Failure(404, 'No such document.');
     return found;
+  }
+  /** Once for each key, whether it comes from the client, from the client again, or from the queue after a window. */
+  async function addNote(document: string, words: string, request: IncomingMessage): Promise<Answer> {
+    const field = request.headers['idempotency-key'];
+    const key = field === undefined ? crypto.randomUUID() : parseIdempotencyKey(String(field));
+    if (key === null) throw new Failure(400, 'Idempotency-Key must be a quoted text of 1 to 255 characters.');
+    const fingerprint = requestFingerprint('POST', request.url ?? '', words);
+    return await store.once(key, fingerprint, () => ({ status: 201, body: store.addNote(document, words) }));
   }
   function put(id: string, title: string, body: string): Answer {
     const isNew = store.putDocument(id, title, body);
@@ -183,7 +222,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         server.closeAllConnections();
       });
       await guard?.close();
-      store.close();
+      await queue?.close();
+      await store.close();
     },
   };
 }
@@ -293,9 +333,14 @@ function complain(error: unknown): void {
 }
 
 if (import.meta.main) {
-  const { DATABASE = 'search.db', READ_ONLY_FLAG = 'flag/read-only.json', PORT = '3000' } = process.env;
+  const {
+    DATABASE = 'search.db',
+    READ_ONLY_FLAG = 'flag/read-only.json',
+    QUEUE = 'queue.db',
+    PORT = '3000',
+  } = process.env;
   mkdirSync(dirname(READ_ONLY_FLAG), { recursive: true });
-  const service = await startService({ database: DATABASE, flag: READ_ONLY_FLAG, port: Number(PORT) });
+  const service = await startService({ database: DATABASE, flag: READ_ONLY_FLAG, queue: QUEUE, port: Number(PORT) });
   console.log(`search service on ${service.url}, flag ${READ_ONLY_FLAG}`);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void service.stop());
 }

@@ -1,5 +1,6 @@
 // The documents, their full-text index and their vectors, in one SQLite file.
 import { DatabaseSync } from 'node:sqlite';
+import { FENCE_SQL, type FenceAnswer, type FencedAnswer, fenced } from '../../packages/guard/src/index.ts';
 import { cosine, DIMENSIONS, embed, normalized, words } from './embed.ts';
 
 interface Document {
@@ -18,12 +19,17 @@ interface Near {
   title: string | null;
   score: number;
 }
+interface Note {
+  text: string;
+  at: string;
+}
 export type Store = ReturnType<typeof openStore>;
 
 const SCHEMA = `
   create table if not exists documents (id text primary key, title text not null, body text not null, updated_at text not null) strict;
   create virtual table if not exists documents_text using fts5 (id unindexed, title, body);
   create table if not exists vectors (id text primary key, embedding blob not null) strict;
+  create table if not exists notes (id integer primary key, document text not null, text text not null, at text not null) strict;
   create table if not exists heartbeat (id integer primary key, at text not null) strict;
 `;
 
@@ -31,6 +37,20 @@ export function openStore(path: string) {
   const db = new DatabaseSync(path, { timeout: 2000 });
   db.exec('pragma journal_mode = wal; pragma synchronous = normal');
   db.exec(SCHEMA);
+  db.exec(FENCE_SQL.sqlite.table);
+  // Its transaction stays open while `fenced` awaits, so it has a connection that nobody else writes through.
+  const fence = new DatabaseSync(path, { timeout: 2000 });
+  const addNote = fence.prepare('insert into notes (document, text, at) values (?, ?, ?)');
+  const insertKey = fence.prepare(FENCE_SQL.sqlite.insert);
+  const findKey = fence.prepare(FENCE_SQL.sqlite.find);
+  const completeKey = fence.prepare(FENCE_SQL.sqlite.complete);
+  const keys = {
+    insert: (key: string, fingerprint: string) => insertKey.run(key, fingerprint).changes === 1,
+    find: (key: string) => findKey.get(key) as { fingerprint: string; answer: string | null } | undefined,
+    complete: (key: string, answer: string | null) => completeKey.run(answer, key),
+  };
+  let turn: Promise<unknown> = Promise.resolve();
+  const listNotes = db.prepare('select text, at from notes where document = ? order by id');
   const get = db.prepare('select id, title, body, updated_at from documents where id = ?');
   const upsert = db.prepare(
     `insert into documents (id, title, body, updated_at) values (?, ?, ?, ?)
@@ -65,7 +85,32 @@ export function openStore(path: string) {
     }
   }
 
+  async function applyOnce(key: string, fingerprint: string, effect: () => FenceAnswer): Promise<FencedAnswer> {
+    fence.exec('begin immediate');
+    try {
+      const answer = await fenced(keys, { key, fingerprint }, effect);
+      fence.exec('commit');
+      return answer;
+    } catch (error) {
+      fence.exec('rollback');
+      throw error;
+    }
+  }
+
   return {
+    notes: (document: string) => listNotes.all(document) as unknown as Note[],
+    /** For the effect of `once`, and in its transaction. */
+    addNote(document: string, text: string): Note {
+      const note = { text, at: new Date().toISOString() };
+      addNote.run(document, note.text, note.at);
+      return note;
+    },
+    /** The effect and its key in one transaction, one after the other: the same key again gets the same answer. */
+    once(key: string, fingerprint: string, effect: () => FenceAnswer): Promise<FencedAnswer> {
+      const mine = turn.then(() => applyOnce(key, fingerprint, effect));
+      turn = mine.catch(() => {});
+      return mine;
+    },
     /** Any of the words, best first. */
     search(query: string, limit = 10): Found[] {
       const asked = words(query).slice(0, 16);
@@ -109,7 +154,11 @@ export function openStore(path: string) {
     },
     /** A write for whoever measures replication lag by it. */
     beat: () => void beat.run(new Date().toISOString()),
-    close: () => db.close(),
+    async close(): Promise<void> {
+      await turn;
+      fence.close();
+      db.close();
+    },
   };
 }
 

@@ -56,6 +56,9 @@ export async function startWorld(): Promise<World> {
     const service = await startService({
       database,
       flag,
+      queue: join(folder, 'queue.db'),
+      // a temporary folder may be kept in memory
+      survives: 'process',
       links: [
         { name: 'Status', url: statuspage.url },
         { name: 'Chat', url: chat.url },

@@ -9,13 +9,15 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { cosine, DIMENSIONS, embed } from '../../examples/search-service/embed.ts';
 import { type Service, startService } from '../../examples/search-service/service.ts';
+import { openQueue } from '../../packages/intents/src/index.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const EXAMPLE = join(ROOT, 'examples/search-service');
 
 interface Canary {
   name: string;
-  canary: { method: string; path: string; body: unknown };
+  disposition: string;
+  canary?: { method: string; path: string; body: unknown };
 }
 const { surfaces } = parse(readFileSync(join(EXAMPLE, 'surfaces.yaml'), 'utf8')) as { surfaces: Canary[] };
 
@@ -24,7 +26,14 @@ let flag: string;
 let service: Service;
 
 async function start(more: { guarded?: boolean; ingestEveryMs?: number } = {}): Promise<void> {
-  service = await startService({ database: join(folder, 'search.db'), flag, ingestEveryMs: 3_600_000, ...more });
+  service = await startService({
+    database: join(folder, 'search.db'),
+    queue: join(folder, 'queue.db'),
+    survives: 'process',
+    flag,
+    ingestEveryMs: 3_600_000,
+    ...more,
+  });
 }
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'maint-example-'));
@@ -41,9 +50,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function call(method: string, path: string, body?: unknown) {
+async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
   const init = body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) };
-  const response = await fetch(service.url + path, { method, ...init });
+  const response = await fetch(service.url + path, { method, headers, ...init });
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
 }
@@ -177,9 +186,51 @@ describe('the search service', () => {
     await until(() => service.store.documents() > 2);
   });
 
-  test.each(surfaces.map(({ name, canary }) => [name, canary] as const))(
-    'the canary of %s never writes: guarded it is refused, unguarded it fails validation',
-    async (_name, { method, path, body }) => {
+  test('a note is kept while somebody holds, by its key, and applied once whoever sends it again', async () => {
+    await start();
+    for (const id of ['old', 'other']) await call('POST', '/documents', { id, title: id, body: 'note' });
+    const note = async (words: string, key?: string) =>
+      call('POST', '/documents/old/notes', { text: words }, key === undefined ? {} : { 'idempotency-key': key });
+    expect((await note('before', '"k-0"')).status).toBe(201);
+    expect((await note('before', '"k-0"')).status).toBe(201);
+    expect((await note('no key')).status).toBe(201);
+    hold();
+    await until(() => service.guard!.readOnly());
+    const kept = await note('during', '"k-1"');
+    expect([kept.status, kept.body.status]).toEqual([202, 'queued']);
+    expect((await note('during', 'k-1')).body.receipt).toBe(kept.body.receipt);
+    expect((await note('something else', '"k-1"')).body.code).toBe('idempotency_key_reused');
+    expect((await note('no key')).body.code).toBe('idempotency_key_missing');
+    expect((await call('GET', kept.body.url)).body.state).toBe('queued');
+    const notes = async () =>
+      (await call('GET', '/documents/old/notes')).body.notes.map((one: { text: string }) => one.text);
+    expect(await notes()).toEqual(['before', 'no key']);
+
+    rmSync(flag);
+    await until(() => !service.guard!.readOnly());
+    // its turn is behind what waits: nothing overtakes the kept one, and nobody else waits for it
+    const behind = await note('after', '"k-2"');
+    expect(behind.status).toBe(202);
+    const free = await call('POST', '/documents/other/notes', { text: 'free' });
+    expect(free.status).toBe(201);
+    const queue = await openQueue({ path: join(folder, 'queue.db'), survives: 'process' });
+    try {
+      const report = await queue.backfill({ url: service.url, rate: 100, rampMs: 0, honoursKeys: true });
+      expect(report).toMatchObject({ applied: 2, dead: 0, left: 0 });
+    } finally {
+      await queue.close();
+    }
+    expect(await notes()).toEqual(['before', 'no key', 'during', 'after']);
+    expect((await call('GET', kept.body.url)).body).toMatchObject({ state: 'applied', status: 201 });
+    expect((await note('during', '"k-1"')).status).toBe(201);
+    expect(await notes()).toHaveLength(4);
+  });
+
+  test.each(
+    surfaces.flatMap(({ name, disposition, canary }) => (canary ? [[name, disposition, canary] as const] : [])),
+  )(
+    'the canary of %s (%s) never writes: guarded it is refused, unguarded it fails validation',
+    async (_name, disposition, { method, path, body }) => {
       await start({ guarded: false });
       hold();
       const before = contents();
@@ -188,7 +239,9 @@ describe('the search service', () => {
       expect(contents()).toBe(before);
       await stop();
       await start();
-      expect(await call(method, path, body)).toMatchObject({ status: 503, body: { code: 'read_only' } });
+      const refused = disposition === 'buffer' ? [400, 'idempotency_key_missing'] : [503, 'read_only'];
+      const guarded = await call(method, path, body);
+      expect([guarded.status, guarded.body.code]).toEqual(refused);
     },
   );
 });
@@ -214,9 +267,11 @@ describe('npm run demo', () => {
     const text = run.text();
     for (const line of [
       /✔ a write is refused\s+POST \/documents → 503 read_only, Retry-After: \d+/,
+      /✔ a note is accepted for later\s+POST \S+ → 202/,
       /✔ a read is served, and says so/,
       /\$ maint extend --by 10m/,
       /demo is READ-ONLY/,
+      /✔ the note was applied, and once/,
       /✔ the crontab is as before\s+byte for byte/,
       /✔ the status page followed\s+in_progress, verifying, completed/,
       /All \d+ claims with a ✔ of this demo were checked/,
