@@ -1,7 +1,8 @@
 // A service's process with a guard per source. Tells over IPC when a guard begins to refuse, by the machine's monotonic
 // clock, which all processes share.
-import { createGuard, type FlagSource, fileSource, httpSource, redisSource } from '@maint/guard';
+
 import { Redis } from 'ioredis';
+import { createGuard, type FlagSource, fileSource, httpSource, redisSource } from '../packages/guard/src/index.ts';
 
 const [file, redisUrl, httpUrl] = process.argv.slice(2) as [string, string, string];
 

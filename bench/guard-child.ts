@@ -3,8 +3,8 @@
 import { createServer, type RequestListener } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { createGuard, type FlagSink, type Guard } from '@maint/guard';
 import { fastify } from 'fastify';
+import { createGuard, type FlagSink, type Guard } from '../packages/guard/src/index.ts';
 import { SURFACES } from './guard-surfaces.ts';
 
 const express = createRequire(import.meta.url)('express');

@@ -1,4 +1,4 @@
-import type { Surface } from '@maint/guard';
+import type { Surface } from '../packages/guard/src/index.ts';
 
 /** As many as a service of middle size names, of the kinds that are matched by path. */
 export const SURFACES: readonly Surface[] = [

@@ -3,7 +3,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { createGuard, type FlagSink, type Guard, type IncomingRequest } from '@maint/guard';
+import { createGuard, type FlagSink, type Guard, type IncomingRequest } from '../packages/guard/src/index.ts';
 import { SURFACES } from './guard-surfaces.ts';
 import { openLoad } from './load.ts';
 import { ratios, type Spread, spread } from './measure.ts';

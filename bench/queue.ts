@@ -7,8 +7,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type BufferedWrite, type IntentQueue, openQueue } from '@maint/intents';
 import pg from 'pg';
+import { type BufferedWrite, type IntentQueue, openQueue } from '../packages/intents/src/index.ts';
 import '../test/support/outside-jest.ts';
 import { interleaved, ratios, type Spread, spread } from './measure.ts';
 
