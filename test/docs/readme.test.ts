@@ -81,6 +81,22 @@ test('the runbook is one', async () => {
   }
 });
 
+test('the steps of the queue go into a runbook', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'maint-readme-'));
+  try {
+    const [, steps] = blocks('yaml');
+    const wall = '  - { uses: flag/file, with: { path: read-only.json } }';
+    writeFileSync(
+      join(folder, 'runbook.yaml'),
+      `version: 1\nenvironment: prod\ncontact: "#ops"\nsteps:\n${wall}\n${steps}`,
+    );
+    const checked = await maint(['runbook', 'check', 'runbook.yaml'], { cwd: folder });
+    expect([checked.code, checked.output]).toEqual([0, expect.stringContaining('0 problems (3 steps')]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test('every command that it names is one', () => {
   const named = [...README.matchAll(/`maint ([a-z]+)/g)].map((match) => match[1]!);
   const help = execFileSync(process.execPath, [BIN, '--help'], { encoding: 'utf8' });
