@@ -387,8 +387,11 @@ function overridden(request: WriteRequest): string | null {
   const plain = query.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   );
-  if (!/_method/i.test(plain)) return null;
-  return /(?:^|[?&])_method=([A-Za-z]+)(?:&|$)/.exec(query)?.[1]?.toUpperCase() ?? '?';
+  const times = plain.match(/_method/gi)?.length ?? 0;
+  if (times === 0) return null;
+  // Of two some take the first, others the last; and one that stands elsewhere may be a parameter to somebody.
+  const [, once] = /(?:^|&)_method=([A-Za-z]+)(?:&|$)/.exec(query) ?? [];
+  return times === 1 && once !== undefined ? once.toUpperCase() : '?';
 }
 
 function compileRule(surface: Record<string, unknown>, name: string, kind: string, where: string): Rule {

@@ -119,6 +119,11 @@ test('what passes does so to the letter', () => {
 test('a method in a header or in the query is looked at too', () => {
   expect(write('GET', '/items', { 'x-http-method-override': 'delete' })).toBe(true);
   expect(write('GET', '/items?_method=PUT')).toBe(true);
+  expect(write('GET', '/items?a=1&%5Fmethod=PUT')).toBe(true);
+  expect(write('GET', '/items?_method=GET&_method=PUT')).toBe(true);
+  expect(write('GET', '/items?a=b?_method=GET&_method=PUT')).toBe(true);
+  expect(write('GET', '/items?_method[]=PUT')).toBe(true);
+  expect(write('GET', '/items?_method=GET')).toBe(false);
   expect(write('POST', '/search', { 'x-http-method-override': 'GET' })).toBe(true);
   expect(write('POST', '/items', { 'x-http-method-override': 'GET' })).toBe(true);
   expect(write('GET', '/healthz', { 'x-method-override': 'POST' })).toBe(true);
