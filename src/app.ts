@@ -3,23 +3,26 @@
 import { readFileSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
 import { relative, resolve as resolvePath } from 'node:path';
+import type { IntentQueue } from '../packages/intents/src/index.ts';
 import { monotonicNow } from './engine/clock.ts';
-import type { AnyPlugin } from './engine/contract.ts';
+import type { AnyPlugin, Step } from './engine/contract.ts';
 import type { JournalEvent, Progress, Recorded } from './engine/events.ts';
+import type { QueueReplayed } from './engine/io.ts';
 import type { Journal, Lease, Owner } from './engine/journal.ts';
 import type { Interrupt, LeaseOptions, Machine } from './engine/run.ts';
 import type { Rehearsed } from './engine/verbs/rehearse.ts';
 import type { Asking, Prepared, VerbHost, VerbResult } from './engine/verbs/result.ts';
 import { fold, type WindowState } from './engine/window.ts';
-import { MaintError } from './errors/catalogue.ts';
+import { MaintError, OuterError } from './errors/catalogue.ts';
 import type { Past, PastWindow } from './report/history.ts';
 import type { Scope } from './report/scope.ts';
-import type { Runbook } from './runbook/load.ts';
+import type { Runbook, RunbookStep } from './runbook/load.ts';
 import type { PluginInfo } from './runbook/plugins.ts';
 import type { ShownRunbook } from './runbook/show.ts';
 import type { Resolution, Resolved } from './runbook/variables.ts';
 import type { WindowFile } from './runbook/window-file.ts';
 import type { WorldFile } from './runbook/world.ts';
+import type { BackfillParams } from './steps/backfill/backfill.ts';
 
 export interface AppOptions {
   /** --state */
@@ -40,7 +43,16 @@ export interface RunbookChoice {
   skip: string[];
 }
 
+export interface ChosenQueue {
+  /** the path of its file, or its postgres:// address */
+  queue: string;
+  /** the backfill step that names it */
+  step: Step | undefined;
+}
+
 const ASK_GUARDS_MS = 3_000;
+/** A backfill by hand ends by itself, or by Ctrl-C. */
+const BY_HAND_MS = 7 * 86_400_000;
 
 export class App {
   readonly options: AppOptions;
@@ -195,16 +207,8 @@ export class App {
     const runbook = await this.runbook(choice);
     let guards: string[];
     if (named === undefined) {
-      // Only these steps need their variables.
-      const asking = runbook.steps.map((step) =>
-        guardsOf(step.with).length > 0 ? step : { ...step, skipped: 'no guard' },
-      );
-      const words = { contact: '', statusPage: undefined, rollbackPlan: undefined, overdueNotice: undefined };
-      const asked = { ...runbook, ...words, steps: asking };
-      const { steps } = await this.resolved(asked, { lead: 'the guards cannot be asked' });
-      guards = [
-        ...new Set(steps.filter(({ skipped }) => skipped === undefined).flatMap(({ params }) => guardsOf(params))),
-      ];
+      const steps = await this.some(runbook, (step) => guardsOf(step.with).length > 0, 'the guards cannot be asked');
+      guards = [...new Set(steps.flatMap(({ params }) => guardsOf(params)))];
     } else guards = namedGuards(named);
     if (guards.length === 0)
       throw new MaintError(
@@ -231,6 +235,118 @@ export class App {
         },
       );
     return scopeOf(runbook.surfaces, asked, await this.lastWindow(runbook.environment));
+  }
+
+  /** Some steps of a runbook, resolved: only these need their variables. */
+  private async some(runbook: Runbook, wanted: (step: RunbookStep) => boolean, lead: string): Promise<Step[]> {
+    const words = { contact: '', statusPage: undefined, rollbackPlan: undefined, overdueNotice: undefined };
+    const chosen = runbook.steps.map((step) => (wanted(step) ? step : { ...step, skipped: 'not asked' }));
+    const { steps } = await this.resolved({ ...runbook, ...words, steps: chosen }, { lead });
+    return steps.filter(({ skipped }) => skipped === undefined);
+  }
+
+  /**
+   * The queue that is meant: the one that is named, else MAINT_QUEUE, else that of the backfill step of the open or the
+   * last window, else of the runbook.
+   */
+  async queue(choice: Omit<RunbookChoice, 'only' | 'skip'>, named: string | undefined): Promise<ChosenQueue> {
+    const { namedQueue, noQueue } = await import('./runbook/queue.ts');
+    const given = named ?? (this.options.env['MAINT_QUEUE'] || undefined);
+    if (given !== undefined) {
+      const queue = namedQueue(given, this.options.cwd, named === undefined ? 'MAINT_QUEUE' : '--queue');
+      const password = URL.parse(queue)?.password;
+      if (password) await this.hide([password, decodeURIComponent(password)]);
+      return { queue, step: undefined };
+    }
+    const isBackfill = (step: RunbookStep) => step.uses === 'backfill' && step.skipped === undefined;
+    const lead = 'the queue cannot be looked at';
+    const known =
+      choice.runbook === undefined
+        ? ((await this.liveHere(choice.environment)) ?? (await this.lastWindow(choice.environment)))
+        : undefined;
+    const [ofWindow] = known ? await this.some(await this.storedRunbook(known), isBackfill, lead) : [];
+    if (ofWindow) return { queue: ofWindow.params.queue, step: ofWindow };
+    const runbook = await this.runbook({ ...choice, only: [], skip: [] }).catch((error: unknown) => {
+      if (error instanceof MaintError && error.code === 'E_NO_RUNBOOK') throw noQueue(undefined);
+      throw error;
+    });
+    const [step] = await this.some(runbook, isBackfill, lead);
+    if (!step) throw noQueue(this.shownPath(runbook.path));
+    return { queue: step.params.queue, step };
+  }
+
+  /** Opens the queue for one piece of work. What it says of itself becomes an error of ours. */
+  async withQueue<T>(queue: string, work: (one: IntentQueue, by: string) => Promise<T>): Promise<T> {
+    const [{ openQueueAt, isQueueError }, { queuePlace }, { queueError }] = await Promise.all([
+      import('./clients/queue.ts'),
+      import('./clients/queue-place.ts'),
+      import('./runbook/queue.ts'),
+    ]);
+    const { clients } = await this.host(false);
+    try {
+      const reader = clients.reader({ signal: this.options.interrupt.signal, deadline: monotonicNow() + 10_000 });
+      if ((await reader.queue.look(queue)) === null)
+        throw new MaintError('E_QUEUE', `There is no queue at ${queuePlace(queue)}: nothing was ever accepted there.`, {
+          next: ['another one: --queue PATH, or postgres://…', 'maint runbook show'],
+        });
+      const one = await openQueueAt(queue);
+      try {
+        return await work(one, (await thisMachine()).owner('queue').name);
+      } finally {
+        await one.close();
+      }
+    } catch (error) {
+      if (isQueueError(error) || error instanceof OuterError) throw queueError(error);
+      throw error;
+    }
+  }
+
+  /** Applies what waits, by hand: no window, no lease. The queue's own claims keep two of them apart. */
+  async backfill(params: BackfillParams, release: string | undefined): Promise<QueueReplayed> {
+    const [{ replayOf }, { isQueueError }, { queueError }] = await Promise.all([
+      import('./steps/backfill/backfill.ts'),
+      import('./clients/queue.ts'),
+      import('./runbook/queue.ts'),
+    ]);
+    const { queue, credential } = params;
+    const parts = [credential, credential?.split(' ').at(-1), URL.parse(params.url)?.password];
+    await this.hide(parts.filter((part) => part !== undefined && part !== '') as string[]);
+    const { interrupt, emit } = this.options;
+    const { clients } = await this.host(true);
+    const hooks = { before() {}, after() {}, spawned: async () => {} };
+    const io = clients.writer({ signal: interrupt.hard, deadline: monotonicNow() + BY_HAND_MS, hooks });
+    const began = monotonicNow();
+    const label = { step: 'backfill', label: 'backfill' };
+    try {
+      if ((await io.queue.look(queue)) === null)
+        throw new MaintError('E_QUEUE', 'There is no such queue: nothing was ever accepted there.', {
+          next: ['another one: --queue'],
+        });
+      if (release !== undefined && !(await io.queue.release(queue, release)))
+        throw new MaintError('E_QUEUE', `${release} does not hold this queue. Nothing changed.`, {
+          next: ['maint queue status'],
+        });
+      emit({ type: 'step-began', ...label });
+      const done = await io.queue.replay(queue, {
+        ...replayOf(params),
+        signal: interrupt.signal,
+        progress: ({ applied, dead, left, etaMs }) =>
+          emit({
+            type: 'step-doing',
+            step: 'backfill',
+            text: `${applied} applied · ${left} left${etaMs === null || left === 0 ? '' : ` · about ${Math.round(etaMs / 1000)}s`}`,
+            done: applied + dead,
+            total: applied + dead + Math.max(0, left),
+          }),
+      });
+      const result = done.left === 0 ? 'ok' : 'look';
+      emit({ type: 'step-ended', ...label, result, text: `${done.applied} applied`, ms: monotonicNow() - began });
+      if (interrupt.signal.aborted) throw interrupt.signal.reason;
+      return done;
+    } catch (error) {
+      if (isQueueError(error) || error instanceof OuterError) throw queueError(error);
+      throw error;
+    }
   }
 
   /** The world as a file may keep it: redacted. */

@@ -36,6 +36,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
         oclif: {
           ...pjson.oclif,
           topics: {
+            queue: { description: 'writes that were accepted for later: look at them, move them, apply them' },
             runbook: { description: 'look at a runbook: check it, show it, its schema' },
             scope: { description: 'every way to write, and what the guards have seen of it' },
             window: { description: 'carry a window to the state of another laptop' },

@@ -7,6 +7,13 @@ import { Extend } from './extend.ts';
 import { History } from './history.ts';
 import { Note } from './note.ts';
 import { Observe } from './observe.ts';
+import { QueueBackfill } from './queue/backfill.ts';
+import { QueueDrop } from './queue/drop.ts';
+import { QueueExport } from './queue/export.ts';
+import { QueueList } from './queue/list.ts';
+import { QueueRequeue } from './queue/requeue.ts';
+import { QueueShow } from './queue/show.ts';
+import { QueueStatusCommand } from './queue/status.ts';
 import { Rehearse } from './rehearse.ts';
 import { Report } from './report.ts';
 import { RunbookCheck } from './runbook/check.ts';
@@ -30,6 +37,13 @@ export const COMMANDS = {
   history: History,
   note: Note,
   observe: Observe,
+  'queue:backfill': QueueBackfill,
+  'queue:drop': QueueDrop,
+  'queue:export': QueueExport,
+  'queue:list': QueueList,
+  'queue:requeue': QueueRequeue,
+  'queue:show': QueueShow,
+  'queue:status': QueueStatusCommand,
   rehearse: Rehearse,
   report: Report,
   'runbook:check': RunbookCheck,

@@ -68,6 +68,20 @@ export function markdown(report: Report): string {
       json(one.after),
       one.outcome === 'written' ? '' : one.outcome,
     ]),
+    ...section(
+      'Backfill',
+      ['at', 'step', 'applied', 'already applied', 'dead', 'left', 'stopped'],
+      report.backfills,
+      (one) => [
+        clock(one.at),
+        one.step,
+        String(one.applied),
+        String(one.alreadyApplied),
+        String(one.dead),
+        one.left < 0 ? 'unknown' : String(one.left),
+        one.stopped ?? '',
+      ],
+    ),
     ...section('Actions', ['at', 'step', 'edge', 'outcome', 'what'], report.actions, (one) => [
       clock(one.at),
       one.step,

@@ -29,6 +29,8 @@ export interface Report {
   changes: ReportedChange[];
   checks: ReportedCheck[];
   actions: { at: string; step: string; edge: string; state: string; summary: string[] }[];
+  /** what was accepted during the window, and what became of it: one for each run of a backfill */
+  backfills: ReportedBackfill[];
   drift: { at: string; step: string; id: string; ours: StateJson; now: StateJson; gone: boolean }[];
   /** what is not as it was: still ours, or given up with `end --leave` */
   leftovers: { step: string; id: string; before: StateJson; why: string }[];
@@ -53,6 +55,17 @@ interface ReportedChange {
   before: StateJson;
   after: StateJson;
   outcome: 'written' | 'not written' | 'unknown';
+}
+export interface ReportedBackfill {
+  at: string;
+  step: string;
+  applied: number;
+  /** of these, the service had them already */
+  alreadyApplied: number;
+  dead: number;
+  left: number;
+  /** null: there was nothing more to apply */
+  stopped: string | null;
 }
 interface ReportedCheck {
   at: string;
@@ -112,7 +125,8 @@ export function reportOf(id: string, events: readonly Recorded[], now: number): 
     checks: of(events, 'checked').map(({ at, event: { type: _, ...checked } }) => ({ at, ...checked })),
     actions: of(events, 'action')
       .filter(({ event }) => event.state !== 'began')
-      .map(({ at, event: { type: _, ...action } }) => ({ at, ...action })),
+      .map(({ at, event: { type: _, data: __, ...action } }) => ({ at, ...action })),
+    backfills: of(events, 'action').flatMap(({ at, event }) => backfillOf(at, event.step, event.data)),
     drift: of(events, 'drift').map(({ at, event: { step, id, ours, now, gone } }) => ({
       at,
       step,
@@ -125,6 +139,24 @@ export function reportOf(id: string, events: readonly Recorded[], now: number): 
     failures: of(events, 'failed').map(({ at, event: { type: _, next: __, ...failed } }) => ({ at, ...failed })),
     runs: runs(events),
   };
+}
+
+/** By what only a backfill journals. */
+function backfillOf(at: string, step: string, data: unknown): ReportedBackfill[] {
+  const { applied, alreadyApplied, dead, left, stopped } = (data ?? {}) as Record<string, unknown>;
+  if (typeof applied !== 'number' || typeof alreadyApplied !== 'number') return [];
+  const why = (stopped as { why?: unknown } | undefined)?.why;
+  return [
+    {
+      at,
+      step,
+      applied,
+      alreadyApplied,
+      dead: Number(dead),
+      left: Number(left),
+      stopped: typeof why === 'string' ? why : null,
+    },
+  ];
 }
 
 /** What is not as it was, what somebody else changed, what a check found. */

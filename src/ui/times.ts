@@ -49,12 +49,12 @@ function isDay(text: string): boolean {
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 /** "2026-11-01": that day's beginning in UTC; or RFC 3339. Returns RFC 3339 in UTC. */
-export function parseSince(text: string): string {
+export function parseSince(text: string, flag = 'since', command = 'maint history'): string {
   const form = DAY.test(text) || FULL.test(text);
   const ms = form && isDay(text.slice(0, 10)) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(ms)) return new Date(ms).toISOString();
-  throw new MaintError('E_USAGE', `--since ${text} is no day.`, {
+  throw new MaintError('E_USAGE', `--${flag} ${text} is no day.`, {
     details: ['allowed: a day (2026-11-01, from 00:00 UTC), or date and time (2026-11-01T02:00Z)'],
-    next: ['maint history --since 2026-11-01'],
+    next: [`${command} --${flag} 2026-11-01`],
   });
 }

@@ -263,6 +263,17 @@ export const ReportShape = z.strictObject({
       evidence: z.unknown(),
     }),
   ),
+  backfills: z.array(
+    z.strictObject({
+      at: time,
+      step: z.string(),
+      applied: z.number(),
+      alreadyApplied: z.number(),
+      dead: z.number(),
+      left: z.number(),
+      stopped: z.string().nullable(),
+    }),
+  ),
   actions: z.array(z.strictObject({ at: time, step: z.string(), edge: z.string(), state: z.string(), summary: texts })),
   drift: z.array(
     z.strictObject({ at: time, step: z.string(), id: z.string(), ours: state, now: state, gone: z.boolean() }),
@@ -347,6 +358,93 @@ export const ScopeCheckShape = z.strictObject({
       wrote: z.boolean(),
     }),
   ),
+});
+
+const intentState = z.enum(['queued', 'applying', 'applied', 'dead', 'dropped']);
+const states = {
+  queued: z.number(),
+  applying: z.number(),
+  applied: z.number(),
+  dead: z.number(),
+  dropped: z.number(),
+};
+const intent = {
+  receipt: z.string(),
+  state: intentState,
+  surface: z.string(),
+  tenant: z.string(),
+  key: z.string(),
+  order: z.string().nullable(),
+  method: z.string(),
+  target: z.string(),
+  bodyBytes: z.number(),
+  window: z.string().nullable(),
+  acceptedAt: time,
+  settledAt: time.nullable(),
+  attempts: z.number(),
+  unknown: z.boolean(),
+  parked: z.boolean(),
+  alreadyApplied: z.boolean(),
+  status: z.number().nullable(),
+  reason: z.string().nullable(),
+};
+
+export const QueueStatusShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  queue: z.string(),
+  states: z.strictObject(states),
+  surfaces: z.array(z.strictObject({ surface: z.string(), ...states })),
+  unknown: z.number(),
+  parked: z.strictObject({ partitions: z.number(), waiting: z.number() }),
+  claimed: z.number(),
+  bytes: z.number(),
+  oldest: time.nullable(),
+  holds: z.array(z.strictObject({ window: z.string(), reason: z.string(), since: time })),
+  durability: z.strictObject({ survives: z.enum(['process', 'power', 'machine']), proof: z.string() }),
+  limits: z.record(z.string(), z.number()),
+});
+
+export const QueueListShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  intents: z.array(z.strictObject(intent)),
+  next: z.string().nullable(),
+});
+
+export const QueueShowShape = z.strictObject({
+  ok: z.literal(true),
+  exit: z.literal(0),
+  ...intent,
+  receivedAt: time,
+  headers: z.record(z.string(), z.string()),
+  moves: z.array(z.strictObject({ at: time, by: z.string(), from: intentState, to: intentState, reason: z.string() })),
+});
+
+export const QueueMovedShape = z.strictObject({
+  ok: z.boolean(),
+  exit: z.number(),
+  verb: z.string(),
+  moved: texts,
+  refused: z.array(z.strictObject({ receipt: z.string(), why: z.string() })),
+});
+
+export const QueueBackfillShape = z.strictObject({
+  ok: z.boolean(),
+  exit: z.number(),
+  verb: z.literal('queue backfill'),
+  queue: z.string(),
+  applied: z.number(),
+  alreadyApplied: z.number(),
+  dead: z.number(),
+  left: z.number(),
+  parked: z.number(),
+  dropped: z.number(),
+  unknown: z.number(),
+  sent: z.number(),
+  retries: z.number(),
+  elapsedMs: z.number(),
+  stopped: z.strictObject({ why: z.string(), at: time, receipt: z.string().nullable(), detail: z.string() }).nullable(),
 });
 
 const ShownStep = z.strictObject({

@@ -12,7 +12,7 @@ import { fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
-import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { failed, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
 import { foreignHolders, liveWindow, openedEvent } from './windows.ts';
 
@@ -304,15 +304,17 @@ async function leftBehind(
       state,
       details: [...failureLines(failures), ...others, ...looks],
       look: looks.length,
-      next: [
-        { command: `maint ${verb}`, why: 'tries just these again' },
-        {
-          command: `maint end --leave ${failures[0]!.ids[0] ? `${failures[0]!.step}/${failures[0]!.ids[0]}` : failures[0]!.step} --reason …`,
-          why: 'never coming back?',
-        },
-      ],
+      next: [{ command: `maint ${verb}`, why: 'tries just these again' }, wayOut(prepared, failures[0]!)],
     },
   );
+}
+
+/** Something of ours can be given up; what was only not done can be left out. */
+function wayOut(prepared: Prepared, { step, ids }: StepFailure): NextCommand {
+  if (prepared.steps.find((one) => one.id === step)?.plugin.kind === 'action')
+    return { command: `maint end --skip ${step}`, why: 'closes without it' };
+  const what = ids[0] ? `${step}/${ids[0]}` : step;
+  return { command: `maint end --leave ${what} --reason …`, why: 'never coming back?' };
 }
 
 async function planned(

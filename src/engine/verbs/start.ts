@@ -9,8 +9,9 @@ import { converge } from '../converge.ts';
 import { estimate } from '../estimate.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
+import { isAhead } from '../roles.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
-import { fold, type WindowState } from '../window.ts';
+import { actionKey, fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
@@ -43,7 +44,9 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   const live = await liveWindow(host, environment, prepared);
   if (live) {
     refuseOther(live, prepared);
-    if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking')
+    // A window that is closing can be made read-only again as long as its backfill is not done: that stops first.
+    const halted = live.phase === 'closed' && !live.reached && backfillIsOwed(prepared, live);
+    if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking' && !halted)
       throw openAlready(live, 'is on its way out');
   }
   const announced = live?.phase === 'announced';
@@ -118,7 +121,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     if (!current) current = await openWindow(host, run, prepared, options, provisional, baseline);
     else {
       await run.append(current, [{ type: 'run', state: 'began', verb: 'start', owner: run.lease.owner.name }]);
-      if (current.phase === 'soaking') await refreeze(run, current);
+      if (current.phase === 'soaking' || current.phase === 'closed') await refreeze(run, current);
       if (current.phase === 'announced') {
         const until = new Date((await host.journal.now()) + options.windowMs).toISOString();
         await run.append(current, [{ type: 'began', until, by: run.lease.owner.name }, ...baseline]);
@@ -126,6 +129,14 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       }
     }
     return await opened(host, run, prepared, current, options, live?.reached === true && !announced);
+  });
+}
+
+function backfillIsOwed(prepared: Prepared, state: WindowState): boolean {
+  return prepared.steps.some((step) => {
+    if (step.skipped || !isAhead(step)) return false;
+    const action = state.actions.get(actionKey(step.id, 'closed'));
+    return action?.state !== 'done' || action.seq <= state.phaseSeq;
   });
 }
 

@@ -157,7 +157,7 @@ function refuseHeld(seen: QueueSeen | null, window: Window): void {
 }
 
 /** What people should read of a replay: done, or how many are left and what to type. */
-function told(done: QueueReplayed, { rate }: BackfillParams): ActionDone {
+export function told(done: QueueReplayed, { rate }: Pick<BackfillParams, 'rate'>): ActionDone {
   const { applied, alreadyApplied, dead, left, parked, unknown, elapsedMs, stopped } = done;
   const already = alreadyApplied > 0 ? ` (${alreadyApplied} the service had already)` : '';
   const summary = [
@@ -168,7 +168,8 @@ function told(done: QueueReplayed, { rate }: BackfillParams): ActionDone {
   ];
   const data = done;
   if (left === 0 && !stopped) {
-    const looks = dead > 0 ? [`${dead} dead ${dead === 1 ? 'letter' : 'letters'}: maint queue list --state dead`] : [];
+    const looks =
+      dead > 0 ? [`${dead} dead ${dead === 1 ? 'letter' : 'letters'}: maint queue list --in-state dead`] : [];
     return { summary, looks, data };
   }
   const why = stopped ? (REASONS[stopped.why] ?? stopped.why) : `${parked} behind a dead letter`;
@@ -205,7 +206,7 @@ const PLAIN = new Set(['deadline', 'interrupted', 'unhealthy']);
 
 function nextOf(why: string | undefined): string {
   if (why === undefined || why === 'dead_letters')
-    return 'maint queue list --state dead, drop or requeue them, then maint end';
+    return 'maint queue list --in-state dead, drop or requeue them, then maint end';
   if (why === 'unknown_outcome')
     return 'maint queue list --unknown, look at the service, requeue or drop, then maint end';
   return 'maint end goes on; or close without it: maint end --skip backfill, then maint queue backfill';
