@@ -4,11 +4,11 @@
 //   -- --point 'start flag/write/1/before' --ways takeover --verb end --second 'flag/write/1/after' --then abort     one
 import { parseArgs } from 'node:util';
 import '../support/outside-jest.ts';
-import type { Case, CommandName, Stage, Verb, Way } from './crash.ts';
+import type { Case, CommandName, Point, Stage, Verb, Way } from './crash.ts';
 import type { StoreName } from './stores.ts';
 import { WORLDS, type WorldMaker, type WorldName } from './worlds.ts';
 
-const { allCases, byTurns, distinct, findPoints, openStage, secondsOf, sweep, tryCase, WAYS } = await import(
+const { allCases, byTurns, distinct, findPoints, nameOf, openStage, secondsOf, sweep, tryCase, WAYS } = await import(
   './crash.ts'
 );
 const { missingStore } = await import('./stores.ts');
@@ -27,7 +27,7 @@ const { values } = parseArgs({
     patience: { type: 'string', default: '4' },
     cases: { type: 'string' },
     turn: { type: 'string', default: '0' },
-    point: { type: 'string' },
+    point: { type: 'string', multiple: true },
     verb: { type: 'string' },
     second: { type: 'string' },
     // biome-ignore lint/suspicious/noThenProperty: the name of an option
@@ -108,30 +108,26 @@ async function all(store: StoreName, stages: Stage[]): Promise<void> {
   );
 }
 
+/** Side by side: each case has a world and a state of its own. */
 async function replay(stage: Stage): Promise<void> {
-  const [command, ...name] = values.point!.split(' ');
-  const point = { command: command as CommandName, name: name.join(' ') };
-  const cases: Case[] = allCases([point], ways).map((one) => ({
-    ...one,
-    ...(values.verb ? { verb: values.verb as Verb } : {}),
-  }));
-  for (const one of cases) {
-    const second = values.second;
-    const chosen =
-      second === undefined ? [one] : [{ ...one, second: { name: second, verb: (values.then ?? 'resume') as Verb } }];
-    for (const each of chosen) {
-      const { wrong, missed, points } = await tryCase(stage, each);
-      if (wrong) bad++;
-      console.log(
-        wrong ??
-          `${values.point}, ${each.way} ${each.verb}: as it was${missed ? ', and the second did not come by' : ''}`,
-      );
-      if (!second && !wrong && double > 0)
-        for (const again of secondsOf(each, points, double, turn)) {
-          const then = await tryCase(stage, again);
-          if (then.wrong) bad++;
-          console.log(then.wrong ?? `  killed at ${again.second?.name}, then ${again.second?.verb}: as it was`);
-        }
-    }
+  const points = values.point!.map((text): Point => {
+    const [command, ...name] = text.split(' ');
+    return { command: command as CommandName, name: name.join(' ') };
+  });
+  const cases = allCases(points, ways).map((one): Case => {
+    const verb = (values.verb as Verb | undefined) ?? one.verb;
+    const { second } = values;
+    if (second === undefined) return { ...one, verb };
+    return { ...one, verb, second: { name: second, verb: (values.then ?? 'resume') as Verb } };
+  });
+  await Promise.all(cases.map((each, at) => one(each, at)));
+
+  async function one(each: Case, at: number): Promise<void> {
+    const { wrong, missed, points: passed } = await tryCase(stage, each);
+    // the one that is asked for must be there; a second one may be passed or not
+    if (wrong || (missed && !each.second)) bad++;
+    console.log(wrong ?? `${nameOf(each)}: as it was${missed ? '; it did not come by its point' : ''}`);
+    if (each.second || wrong || double === 0) return;
+    for (const again of secondsOf(each, passed, double, turn + at)) await one(again, at);
   }
 }
