@@ -108,6 +108,9 @@ const CAUSES: Readonly<Record<Fault, RegExp>> = {
   'no JSON, done': /not Slack's|no list|no JSON|broke|answered 200/,
 };
 
+/** By what a person knows them, where that is not the address. */
+const RESOURCES: Readonly<Record<string, string>> = { api: '(documents|vectors): POST' };
+
 /** Steps without which a window cannot be opened. */
 const NEEDED = new Set(['flag', 'api']);
 
@@ -131,7 +134,7 @@ export async function tryCase(servers: Servers, one: Case): Promise<Verdict> {
     log.push(`$ maint ${argv.join(' ')}   (${ran.code}, ${hits} faults)`, ran.output);
     world.faulty.fault = undefined;
     const wrong = [...(await world.doubles())];
-    if (hits > 0) wrong.push(...judge(one, service, ran));
+    if (hits > 0) wrong.push(...judge(one, service, ran, world));
     wrong.push(...(await untrue(world)));
     if (ran.code === 67 || ran.code === 66) {
       if (one.verb === 'start' && (await world.essence()) !== before)
@@ -163,6 +166,9 @@ export async function tryCase(servers: Servers, one: Case): Promise<Verdict> {
         { 'the output': log.join('\n'), 'the state': await recordedIn(world) },
       ),
     );
+    // nobody else is here: what is taken for others' doing is our own, and the journal does not know it
+    const others = /.*(somebody else|is gone already).*/.exec(log.join('\n'));
+    if (others) wrong.push(`the journal does not know what was done: ${others[0].trim()}`);
     if (/\n\s+at .*:\d+:\d+/.test(log.join('\n'))) wrong.push('a stack trace');
     if (wrong.length === 0) return { missed: hits === 0, code: ran.code, slow: world.faulty.slow };
     return { code: ran.code, slow: world.faulty.slow, wrong: tell([...new Set(wrong)].join('\n')) };
@@ -181,7 +187,7 @@ export function replay({ verb, call, fault, forever, way }: Case): string {
 }
 
 /** What is wrong with how the verb ended under the fault. */
-function judge({ verb, fault, forever }: Case, service: string, { code, output }: Ran): string[] {
+function judge({ verb, fault, forever }: Case, service: string, { code, output }: Ran, world: FaultWorld): string[] {
   const wrong: string[] = [];
   const step = STEPS[service] ?? service;
   // Redis' ERR is for good, as a 400 is
@@ -204,6 +210,8 @@ function judge({ verb, fault, forever }: Case, service: string, { code, output }
   const lines = output.split('\n').filter((line) => line.includes(step));
   if (lines.length === 0) wrong.push(`the step ${step} is not named`);
   if (!CAUSES[fault].test(lines.join('\n'))) wrong.push(`the cause is not said beside ${step}: ${CAUSES[fault]}`);
+  const resource = new RegExp(`127\\.0\\.0\\.1:${world.proxies.get(service)!.port}|${RESOURCES[service] ?? '$.'}`);
+  if (!resource.test(lines.join('\n'))) wrong.push(`what went wrong is not named beside ${step}: ${resource}`);
   if (code !== 0 && !/^E_[A-Z_]+ {2}/m.test(output)) wrong.push('no error of the catalogue');
   if (code !== 0 && !/^Next: \S/m.test(output)) wrong.push('no next command');
   if (/E_BUG|TypeError|SyntaxError|undefined|\[object/.test(output)) wrong.push('words that are no words');

@@ -80,11 +80,17 @@ export async function lookForSecrets(
     await told(['page', 'chat'], [69], 'status', '--json');
     await told([], [0, 69], 'verify', '--json');
     await told(soft, [0], 'extend', '--by', '5m');
+    await told(['page', 'chat'], [0], 'note', 'reindex 60 %, next update 02:40Z');
+    await told([], [69], 'status', '--all', '--json');
+    const { window } = JSON.parse((await run(['status', '--json'])).output);
+    await told([], [0], 'window', 'export', window, '--copy', '--output', 'window.json');
+    await told([], [66], 'window', 'import', 'window.json');
     await told(services, [68], 'end', '--soak', '1s', '--json');
     await told(['alerts'], [68], 'end');
     await told([], [0], 'end', '--json');
     await told([], [0], 'report');
     await told([], [0], 'report', '--json');
+    await told([], [0], 'history', '--json');
 
     for (const path of filesOf(world.folder)) {
       const name = relative(world.folder, path);
