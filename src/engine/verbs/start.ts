@@ -3,6 +3,7 @@
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { StepFailure } from '../acting.ts';
+import { refuseInside } from '../apart.ts';
 import { runCheck } from '../checks.ts';
 import type { Window } from '../contract.ts';
 import { converge } from '../converge.ts';
@@ -75,6 +76,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   const times = estimate(prepared.steps, history, changesByStep(shown));
   if (!live || announced) refuseTooShort(prepared, options, times);
   refusePlan(shown, environment);
+  if (!live || announced) await refuseInside(looking);
   prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
   const warnings = [prepared.outlives?.(options.windowMs)].filter((text) => text !== undefined);
   const asking = {

@@ -1,8 +1,9 @@
 // Applies what was accepted during the window, once it is over: in order, no faster than the service bears. While the
 // walls are closed, and from before they close, a hold in the queue stops every replay, by whomever it was begun.
 import { z } from 'zod';
+import { clusterOf } from '../../clients/cluster.ts';
 import { guardPlace } from '../../clients/guards.ts';
-import { queuePlace } from '../../clients/queue-place.ts';
+import { isPostgres, queuePlace } from '../../clients/queue-place.ts';
 import { type ActionDone, defineAction, Refusal, Unfinished, type Window } from '../../engine/contract.ts';
 import type { QueueReplay, QueueReplayed, QueueSeen } from '../../engine/io.ts';
 import { duration, secret, url } from '../../engine/secret.ts';
@@ -66,6 +67,7 @@ export const backfill = defineAction<BackfillParams>({
   },
   address: ({ queue, url }) => `${queuePlace(queue)} into ${guardPlace(url)}`,
   keeps: ({ queue }) => [queuePlace(queue)],
+  server: async (io, { queue }) => (isPostgres(queue) ? await clusterOf(io.postgres, queue) : undefined),
 
   async allowed(io, { queue }) {
     try {

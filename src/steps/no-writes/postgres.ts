@@ -2,6 +2,7 @@
 // position in the write-ahead log comes at once, but autovacuum and even reads move it: it proves only that nothing
 // happened. Transactions that have not ended are in neither: these are asked for by name.
 import { z } from 'zod';
+import { clusterOf } from '../../clients/cluster.ts';
 import { defineCheck } from '../../engine/contract.ts';
 import { type Reader, type Statement, statement } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
@@ -138,6 +139,7 @@ export const noWritesPostgres = defineCheck<Params, Evidence>({
   Params,
   example: { url: '${DATABASE_URL}', allow: [{ table: 'heartbeat', because: 'lag probe' }] },
   address: ({ url }) => `postgres ${placeOf(url)}`,
+  server: (io, { url }) => clusterOf(io.postgres, url),
   on: MOMENTS,
   async check(io, context) {
     const result = await noWrites(context, {
