@@ -1,7 +1,7 @@
 // The README's examples, as they stand there, and the built package on the oldest Node.js that this machine has.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
@@ -109,6 +109,19 @@ test('the built package: plain JavaScript with types, by import and by require, 
   execFileSync(process.execPath, [tsc, '-p', join(root, 'packages/client'), '--outDir', dist], { stdio: 'pipe' });
   expect(readFileSync(join(dist, 'index.d.ts'), 'utf8')).toContain('createFetch');
   writeFileSync(join(dist, 'package.json'), '{"type":"module"}');
+  const code = readdirSync(dist).filter((name) => name.endsWith('.js'));
+  // Browsers have none of Node's modules, and a bundler would bring stand-ins.
+  expect(code.filter((name) => /from '(?!\.\/)/.test(readFileSync(join(dist, name), 'utf8')))).toEqual([]);
+  const use = join(folder, 'use.ts');
+  writeFileSync(
+    use,
+    `import { createFetch, waitForReceipt } from './dist/index.js';
+    const again: typeof fetch = createFetch({ deadlineMs: 5000 });
+    export const state: string = (await waitForReceipt(await again('/notes'))).state;`,
+  );
+  const browser = ['--lib', 'es2022,dom,dom.iterable', '--types', ''];
+  const strict = ['--ignoreConfig', '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022'];
+  execFileSync(process.execPath, [tsc, ...strict, ...browser, use], { stdio: 'pipe' });
   const index = JSON.stringify(join(dist, 'index.js'));
   const file = join(folder, 'built.mjs');
   writeFileSync(
