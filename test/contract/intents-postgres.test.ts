@@ -55,8 +55,7 @@ describeWith('postgres', 'Postgres', () => {
       await client.connect();
       return client;
     };
-    const ROW =
-      '(receipt, key_hash, fingerprint, part, surface, wrote, body_bytes, bytes, accepted_at, state, blocks)';
+    const ROW = '(receipt, key_hash, fingerprint, part, surface, wrote, body_bytes, bytes, accepted_at, state, blocks)';
     afterEach(async () => {
       for (const queue of opened.splice(0)) await queue.close();
     });
@@ -65,7 +64,8 @@ describeWith('postgres', 'Postgres', () => {
       const queue = await open();
       const { survives, proof } = queue.store.durability;
       expect(survives).toBe('power');
-      for (const setting of ['fsync=on', 'full_page_writes=on', 'synchronous_commit=on']) expect(proof).toContain(setting);
+      for (const setting of ['fsync=on', 'full_page_writes=on', 'synchronous_commit=on'])
+        expect(proof).toContain(setting);
       const rows = await server.sql('select system_identifier from pg_control_system()');
       expect(await queue.systemIdentifier()).toBe(rows[0]?.[0]);
       expect((await queue.status()).queue).toMatch(/^postgres 127\.0\.0\.1:\d+\/postgres schema q/);
