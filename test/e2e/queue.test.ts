@@ -331,6 +331,33 @@ describe('a window', () => {
     expect(effects).toHaveLength(2);
   });
 
+  test('a refreeze takes the window over from a backfill that runs, and nothing is applied any more', async () => {
+    await accept(...Array.from({ length: 200 }, () => 'a'));
+    writeFileSync(
+      at('runbooks/slow.yaml'),
+      readFileSync(at('runbooks/prod.yaml'), 'utf8')
+        .replace('rate: 500', 'rate: 10')
+        .replace('deadline: 10s', 'deadline: 5m'),
+    );
+    const slow = ['--runbook', 'runbooks/slow.yaml'];
+    try {
+      expect((await run(['start', '--window', '30m', '--yes', ...slow])).code).toBe(0);
+      const ending = begin(['end', '--soak', '1s'], { cwd: folder, env: { TOKEN } });
+      await until(() => effects.length >= 2, 30_000);
+      const busy = await run(['start', '--window', '30m', '--yes', ...slow]);
+      expect(busy.code).toBe(75);
+      const again = await run(['start', '--window', '30m', '--yes', '--takeover', ...slow]);
+      expect(again.output).toMatch(/prod is read-only since/);
+      expect((await ending.ended).code).toBe(75);
+      const so = effects.length;
+      expect(so).toBeLessThan(200);
+      expect((await run(['queue', 'backfill'])).stdout).toMatch(/the queue is held/);
+      expect(effects).toHaveLength(so);
+    } finally {
+      rmSync(at('runbooks/slow.yaml'));
+    }
+  }, 120_000);
+
   test('abort applies what was accepted, too', async () => {
     expect((await run(['start', '--window', '30m', '--yes'])).code).toBe(0);
     await accept('a');
