@@ -66,8 +66,14 @@ function effectOf({ method, path, query, headers, body }: Looked): string | null
   return ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(actual) ? null : 'unsafe';
 }
 
+/** What stands at the top of a document: a field may be called `mutation` too. */
 function withoutStrings(text: string): string {
-  return text.replace(/"""(?:\\"""|(?!""")[\s\S])*"""|"(?:\\.|[^"\\\n])*"|#[^\n\r]*/g, ' ').replace(/^\ufeff/, '');
+  let top = text.replace(/"""(?:\\"""|(?!""")[\s\S])*"""|"(?:\\.|[^"\\\n])*"|#[^\n\r]*/g, ' ').replace(/^\ufeff/, '');
+  for (let before = ''; before !== top; ) {
+    before = top;
+    top = top.replace(/\([^(){}]*\)|\{[^(){}]*\}/g, ' ');
+  }
+  return top;
 }
 
 function routeOf(path: string): string {

@@ -54,6 +54,8 @@ export interface BufferingOptions {
 /** They say what the body is and what is asked of it; nobody's identity is in them. */
 const KEPT_HEADERS = [
   ...['content-type', 'content-encoding', 'content-language', 'accept', 'prefer', 'if-match', 'if-none-match'],
+  // as it came, quoted or bare: the replay must be the same key to a service that compares the field's text
+  'idempotency-key',
 ];
 /** A query is stored as it came, so one that carries a credential is not. */
 const CREDENTIAL_PARAMS =

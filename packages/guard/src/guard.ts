@@ -72,6 +72,11 @@ export interface GuardOptions {
   readonly receiptsPath?: string;
   /** How long a body that has to be read may take, in milliseconds. Default 30,000. */
   readonly bodyTimeoutMs?: number;
+  /**
+   * How many bytes of bodies may be in memory at once; a body counts with its length, or with the `max_bytes` of its
+   * surface while that is not known. Above it writes are refused with 503. Default 256 MiB.
+   */
+  readonly maxPendingBytes?: number;
   /** How long the queue and `authorize` may take, in milliseconds. Default 10,000. */
   readonly queueTimeoutMs?: number;
   /** Serve `/.well-known/maintenance`. It is public, and so are `reason` and `contact`. Default true. */
@@ -166,7 +171,7 @@ const FRESH_MS = 60_000;
  */
 export function createGuard(options: GuardOptions): Guard {
   const { clock = Date.now, random = Math.random, status = 503, onUnknown = 'pass', wellKnown = true } = options;
-  const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, queue } = options;
+  const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, maxPendingBytes = 256 * 1024 * 1024, queue } = options;
   checkOptions(options);
   const rules = compileSurfaces(options.surfaces, options.healthPaths ?? ['/health', '/healthz', '/livez', '/readyz']);
   checkBuffering(rules.buffers, options);
@@ -198,6 +203,7 @@ export function createGuard(options: GuardOptions): Guard {
         log,
       })
     : null;
+  let pendingBytes = 0;
   const leaveHttp = () => tally.leave('http');
   const admittedWrite: Admission = Object.freeze({ ...ADMITTED, leave: leaveHttp });
 
@@ -276,12 +282,26 @@ export function createGuard(options: GuardOptions): Guard {
     work: (body: BodyReader) => Promise<OwnAnswer | Admission>,
   ): Admission {
     const wait = async (body: BodyReader): Promise<Admission> => {
+      const size = sizeOf(request, verdict.surface);
+      if (pendingBytes + size > maxPendingBytes) {
+        const full = problem(
+          keeper.current,
+          503,
+          'queue_full',
+          'Too many bodies are being read. Nothing was stored.',
+          5,
+        );
+        return { ...ADMITTED, answer: counted(full, verdict, request) };
+      }
+      pendingBytes += size;
       try {
         const result = await work(body);
         return 'wait' in result ? result : { ...ADMITTED, answer: counted(result, verdict, request) };
       } catch (error) {
         fault(error);
         return { ...ADMITTED, answer: counted(fallback, verdict, request) };
+      } finally {
+        pendingBytes -= size;
       }
     };
     return { ...ADMITTED, answer: fallback, wait };
@@ -581,6 +601,12 @@ function checkBuffering(buffers: boolean, { queue, authorize }: GuardOptions): v
 function isWellKnown({ method, url }: IncomingRequest): boolean {
   if (!url.startsWith(WELL_KNOWN_PATH) || (method !== 'GET' && method !== 'HEAD')) return false;
   return url.length === WELL_KNOWN_PATH.length || url[WELL_KNOWN_PATH.length] === '?';
+}
+
+function sizeOf({ headers }: IncomingRequest, rule: Rule | null): number {
+  const most = rule?.maxBytes ?? 0;
+  const declared = Number(headers['content-length'] ?? Number.NaN);
+  return declared >= 0 ? Math.min(declared, most) : most;
 }
 
 /** A logger that fails must not fail a request. */

@@ -83,7 +83,11 @@ describe.each(FRAMEWORKS)('%s', (framework) => {
       window: 'w-1',
     });
     const { accept: _, ...headers } = write.headers;
-    expect(headers).toEqual({ 'content-type': 'application/json', 'x-trace-id': 't-1' });
+    expect(headers).toEqual({
+      'content-type': 'application/json',
+      'x-trace-id': 't-1',
+      'idempotency-key': expect.stringMatching(/^"/),
+    });
     expect(world.seen).toEqual([]);
     expect(world.guard.counts()).toMatchObject({
       queued: { total: 2, bySurface: { notes: 2 } },
@@ -294,6 +298,53 @@ describe('the rest, on node:http', () => {
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).toMatch(/^HTTP\/1\.1 408 .*connection: close/is);
     socket.destroy();
+  });
+
+  test('more bodies at once than may be in memory: 503, and as before when they are through', async () => {
+    let asked = 0;
+    await open('node:http', { maxPendingBytes: 20, authorize: () => (asked += 1) > 0 });
+    world.sink.document(holders());
+    let go: () => void = () => {};
+    const first = sendChunks('/events', { 'content-length': '15' }, async (write) => {
+      write('{"a":');
+      await new Promise<void>((resolve) => (go = resolve));
+      write('123456789}');
+    });
+    await until(() => asked === 1);
+    const full = await post('/events', {}, '{"second":true}');
+    expect([full.status, await full.json()]).toMatchObject([503, { code: 'queue_full' }]);
+    // Unknown until it has come, it counts with what it may have.
+    expect(await chunked('/events', 'k', ['1'])).toBe(503);
+    go();
+    expect(await first).toBe(202);
+    expect((await post('/events', {}, '{"second":true}')).status).toBe(202);
+  });
+
+  test('an upgrade is refused in words of HTTP, unless a surface lets its path pass', async () => {
+    await open('node:http', {
+      surfaces: [{ name: 'live', match: { methods: ['GET'], path: '/live' }, disposition: 'pass' }],
+    });
+    world.server.on(
+      'upgrade',
+      world.guard.upgrade((_req, socket) => void socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n')),
+    );
+    const answerOf = async (method: string, path: string) => {
+      const socket = connect(world.port, '127.0.0.1');
+      socket.write(`${method} ${path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      socket.destroy();
+      return answer.toString();
+    };
+    world.sink.document(null);
+    expect(await answerOf('GET', '/any')).toMatch(/^HTTP\/1\.1 101 /);
+    world.sink.document(holders());
+    expect(await answerOf('GET', '/any')).toMatch(
+      /^HTTP\/1\.1 503 Service Unavailable\r\n.*Retry-After: \d+\r\n.*\r\n\r\n\{.*"code":"read_only"/s,
+    );
+    expect(await answerOf('GET', '/live?x=1')).toMatch(/^HTTP\/1\.1 101 /);
+    expect(await answerOf('GET', '/live/')).toMatch(/^HTTP\/1\.1 503 /);
+    expect(await answerOf('POST', '/live')).toMatch(/^HTTP\/1\.1 503 /);
+    expect(world.guard.counts().refused).toMatchObject({ http: 3, bySurface: { unnamed: 3 } });
   });
 
   test('the window ends while the body comes: nothing is kept that nobody would replay', async () => {
