@@ -35,7 +35,7 @@ surfaces:
     disposition: refuse
     status: 503
     canary: { method: POST, path: /documents, body: {} }
-  - { name: search, kind: http, match: { methods: [POST], path: /search/* }, disposition: pass }
+  - { name: search, kind: http, match: { methods: [POST], path: /search }, disposition: pass }
 `;
 const SMALL = `version: 1
 environment: fuzz
