@@ -239,7 +239,7 @@ async function startService() {
     const chunks: Buffer[] = [];
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
-      const key = String(request.headers['idempotency-key']);
+      const key = String(request.headers['idempotency-key']).replace(/^"(.*)"$/, '$1');
       const body = JSON.parse(Buffer.concat(chunks).toString()) as {
         guard?: string;
         lane?: string;

@@ -373,7 +373,7 @@ class Run {
       target: intent.target,
       headers: {
         ...intent.headers,
-        'idempotency-key': intent.key,
+        'idempotency-key': intent.headers['idempotency-key'] ?? asString(intent.key),
         'maint-replay': intent.receipt,
         ...(credential ? { [credential.header.toLowerCase()]: credential.value } : {}),
       },
@@ -482,6 +482,11 @@ class Run {
 
 function again(rest: Omit<Outcome & { is: 'again' }, 'is'>): Outcome {
   return { is: 'again', ...rest };
+}
+
+/** A String of RFC 9651, as the draft of the header wants it. */
+function asString(key: string): string {
+  return `"${key.replace(/[\\"]/g, '\\$&')}"`;
 }
 
 function words(error: unknown): string {

@@ -23,7 +23,6 @@ const NEVER_STORED = new Set([
   'transfer-encoding',
   'upgrade',
   // set anew at the backfill
-  'idempotency-key',
   'maint-replay',
 ]);
 

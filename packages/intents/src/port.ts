@@ -12,7 +12,7 @@ export interface BufferedWrite {
   readonly method: string;
   /** path and query as received */
   readonly target: string;
-  /** lower-case names */
+  /** lower-case names; `idempotency-key` as it was sent, if it was */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   /** milliseconds since the epoch */

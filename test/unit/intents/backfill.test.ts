@@ -83,10 +83,22 @@ describe('what goes out', () => {
     expect(report.stopped).toBeUndefined();
     expect(seen).toMatchObject([{ method: 'PATCH', url: `/base${target}`, body: '0' }]);
     expect(seen[0]?.headers).toMatchObject({
-      ...{ 'idempotency-key': 'k 1', 'maint-replay': receipt, authorization: 'Bearer s3rvice', 'x-trace-id': 't' },
+      ...{ 'idempotency-key': '"k 1"', 'maint-replay': receipt, authorization: 'Bearer s3rvice', 'x-trace-id': 't' },
       'content-length': '1',
     });
     expect(await queue.receipt(receipt!)).toMatchObject({ state: 'applied', status: 201 });
+  });
+
+  test('the key as its client sent it, quoted or bare: a service may compare the text', async () => {
+    for (const sent of ['bare-1', '"quoted-1"'])
+      await accept(1, { key: sent.replaceAll('"', ''), headers: { 'idempotency-key': sent } });
+    await accept(1, { key: 'a "b" \\' });
+    await run();
+    expect(seen.map(({ headers }) => headers['idempotency-key']).sort()).toEqual([
+      '"a \\"b\\" \\\\"',
+      '"quoted-1"',
+      'bare-1',
+    ]);
   });
 
   test('in order within a partition, others at the same time', async () => {
