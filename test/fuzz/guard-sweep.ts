@@ -6,6 +6,7 @@ const { values } = parseArgs({ options: { count: { type: 'string' }, seed: { typ
 const count = Number(values.count ?? 25_000);
 const first = Number(values.seed ?? 1);
 const CHUNK = 1_000;
+let sent = 0;
 
 let crashed = 0;
 process.on('uncaughtException', (error) => {
@@ -23,6 +24,7 @@ const statuses = new Map<string, Record<string, number>>();
 let failed = false;
 for (let done = 0, seed = first; done < count && !failed; done += CHUNK, seed += 1) {
   for (const result of await Promise.all(targets.map((each) => sweep(each, seed, Math.min(CHUNK, count - done))))) {
+    if (result.target === targets[0]?.name) sent += result.sent;
     const sum = statuses.get(result.target) ?? {};
     for (const [status, times] of Object.entries(result.statuses)) sum[status] = (sum[status] ?? 0) + times;
     statuses.set(result.target, sum);
@@ -32,13 +34,14 @@ for (let done = 0, seed = first; done < count && !failed; done += CHUNK, seed +=
       for (const effect of result.effects) console.error(`  ${effect}`);
     }
   }
+  console.error(`${Math.min(done + CHUNK, count)} of ${count} to each`);
 }
 for (const { name, port, guard } of targets) {
   const alive = await fire(port, ['GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n']);
   if (alive !== 200) failed = true;
   const told = Object.entries(statuses.get(name) ?? {}).map(([status, times]) => `${status}: ${times}`);
   console.log(
-    `${name}: ${count} requests, ${guard.counts().refused.total} refused, alive: ${alive}; ${told.join(', ')}`,
+    `${name}: ${sent} requests, ${guard.counts().refused.total} refused, alive: ${alive}; ${told.join(', ')}`,
   );
 }
 await Promise.all(targets.map((each) => each.close()));
