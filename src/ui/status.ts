@@ -9,6 +9,7 @@ import type { WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { progressOf } from './follow.ts';
+import { type GuardLine, guardsLine, lookAtGuards } from './guards.ts';
 import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
@@ -52,7 +53,12 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
           await waitUntil(monotonicNow() + TICK_MS / 10, app.options.interrupt.signal);
         tell(app, await eye.news());
       }
-      const text = view.lines.join('\n').replace(/\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+/g, '');
+      const text = view.lines
+        .join('\n')
+        .replace(
+          /\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+|(refused|queued|still in flight) [\d,]+/g,
+          '',
+        );
       if (text !== shown) yield view;
       const first = shown === '';
       shown = text;
@@ -145,6 +151,7 @@ class Eye {
   private async one(live: WindowState): Promise<StatusView> {
     const lease = await this.app.acting(live.window.environment);
     const notes: string[] = [];
+    let guards: GuardLine[] = [];
     let status: Status;
     try {
       const { prepared, state: found } = await this.app.prepareWindow(live, { lead: 'not looked at the world' });
@@ -167,7 +174,10 @@ class Eye {
         world = { at: monotonicNow(), seq: state.lastSeq, planned };
         this.worlds.set(state.id, world);
       }
-      status = await statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined);
+      [status, guards] = await Promise.all([
+        statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined),
+        state.walls === 'closed' ? lookAtGuards(host, prepared.steps) : [],
+      ]);
     } catch (error) {
       if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;
       notes.push(
@@ -175,12 +185,18 @@ class Eye {
       );
       status = await statusOf({ journal: await this.app.journal() }, live, lease, []);
     }
-    return viewOf(status, notes, this.options.failOn);
+    return viewOf(status, notes, guards, this.options.failOn);
   }
 }
 
-function viewOf(status: Status, notes: readonly string[], failOn: 'open' | 'overdue'): StatusView {
+function viewOf(
+  status: Status,
+  notes: readonly string[],
+  guards: readonly GuardLine[],
+  failOn: 'open' | 'overdue',
+): StatusView {
   const { state, ...rest } = status;
+  const seen = guardsLine(guards);
   const inTime = failOn === 'overdue' && status.exit === EXIT.OPEN && status.overdueMs === 0;
   const exit = inTime ? EXIT.DONE : status.exit;
   return {
@@ -188,7 +204,7 @@ function viewOf(status: Status, notes: readonly string[], failOn: 'open' | 'over
     over: status.exit === EXIT.DONE,
     lines: [
       ...status.lines.slice(0, 1),
-      ...[...status.lines.slice(1), ...notes].map((line) => `  ${line}`),
+      ...[...status.lines.slice(1), ...(seen === undefined ? [] : [seen]), ...notes].map((line) => `  ${line}`),
       nextLine(status.next.map(nextText)),
     ],
     json: {
@@ -196,6 +212,7 @@ function viewOf(status: Status, notes: readonly string[], failOn: 'open' | 'over
       ...rest,
       exit,
       notes,
+      ...(guards.length > 0 ? { guards } : {}),
       phase: state.phase,
       reached: state.reached,
       since: state.window.since,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { z } from 'zod';
-import { createGuard, type FlagSink, type Guard } from '../../packages/guard/src/index.ts';
+import { createGuard, type FlagSink, fileSource, type Guard } from '../../packages/guard/src/index.ts';
 import { parseSurfaces } from '../../src/runbook/surfaces.ts';
 import { maint } from '../support/cli.ts';
 import * as shapes from '../support/json-shapes.ts';
@@ -149,4 +149,36 @@ test('what cannot be asked says what to type', async () => {
 test('runbook check warns of tokens that a window outlives', async () => {
   const { stdout } = await run('runbook', 'check');
   expect(stdout).toMatch(/! refresh is refused, and the shortest token lives 15m: a window longer than 15m locks/);
+});
+
+test('status says what the guards refused while a window is open, and who does not answer', async () => {
+  const watching = createGuard({ source: fileSource(join(folder, 'flag.json'), { pollMs: 50 }), log: () => {} });
+  const guarded = createServer(watching.http((_request, response) => void response.writeHead(201).end()));
+  await new Promise<void>((done) => guarded.listen(0, '127.0.0.1', done));
+  const address = `http://127.0.0.1:${(guarded.address() as AddressInfo).port}`;
+  writeFileSync(
+    join(folder, 'open.yaml'),
+    `version: 1
+environment: watched
+contact: x
+steps:
+  - { uses: flag/file, with: { path: flag.json } }
+  - { uses: drain/inflight, with: { guards: ["${address}"] } }
+`,
+  );
+  try {
+    const started = await run('start', '--window', '10m', '--yes', '--runbook', 'open.yaml');
+    expect(started.output).toMatch(/drain +none in flight/);
+    expect(started.code).toBe(0);
+    for (let i = 0; i < 3; i++) expect((await fetch(`${address}/notes`, { method: 'POST' })).status).toBe(503);
+    expect((await run('status', '--env', 'watched')).stdout).toMatch(/\n {2}refused 3\n/);
+    const seen = await json(shapes.StatusShape, 'status', '--env', 'watched');
+    expect(seen).toMatchObject({ guards: [{ refused: 3, inFlight: 0, problem: null }] });
+  } finally {
+    guarded.closeAllConnections();
+    await new Promise((done) => guarded.close(done));
+    await watching.close();
+  }
+  expect((await run('status', '--env', 'watched')).stdout).toContain(`\n  no answer from ${new URL(address).host}\n`);
+  expect((await run('abort', '--env', 'watched')).code).toBe(0);
 });

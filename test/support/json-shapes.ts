@@ -112,6 +112,17 @@ export const StatusShape = z.union([
     beginEndBy: time,
     toUndo: z.number(),
     notes: texts,
+    guards: z
+      .array(
+        z.strictObject({
+          guard: z.string(),
+          refused: z.number().nullable(),
+          inFlight: z.number().nullable(),
+          queued: z.number().nullable(),
+          problem: z.string().nullable(),
+        }),
+      )
+      .optional(),
     phase,
     reached: z.boolean(),
     since: time,
