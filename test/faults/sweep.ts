@@ -51,7 +51,7 @@ else if (values.part !== undefined || values.call !== undefined) await work();
 else await lead();
 
 async function work(): Promise<void> {
-  const { allCases, byTurns, findCalls, nameOf, tryCase } = await import('./faults.ts');
+  const { allCases, byTurns, findCalls, nameOf, numberOf, tryCase } = await import('./faults.ts');
   let all = await prepared();
   // whoever leads is gone: nothing of ours stays
   const gone = () => void all.stop().finally(() => process.exit(1));
@@ -76,7 +76,7 @@ async function work(): Promise<void> {
     const chosen = values.cases === undefined ? every : byTurns(every, Number(values.cases), Number(values.turn));
     const [part = 0, of = 1] = values.part!.split(' of ').map(Number);
     const past = new Set(logged().map(({ name }) => name));
-    const mine = chosen.filter((one, n) => n % of === part && !past.has(nameOf(one)));
+    const mine = chosen.filter((one) => numberOf(nameOf(one)) % of === part && !past.has(nameOf(one)));
     process.send!({ calls: calls.length, cases: mine.length });
     for (const [n, one] of mine.entries()) {
       // what has expired stays in the list that is read with each look
