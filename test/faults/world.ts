@@ -49,17 +49,20 @@ export interface Servers {
 }
 
 export async function servers(kept: StoreName = 'sqlite'): Promise<Servers> {
+  // its servers are those of the tests: for who has a runner, or has imported outside-jest
+  const stores = kept === 'sqlite' ? undefined : await import('../crash/stores.ts');
+  const noStore = stores?.missingStore(kept);
   const [flags, alerts, store] = await Promise.all([
     redis(SECRETS.REDIS_PASSWORD),
     alertmanager(),
-    // its servers are those of the tests: for who has a runner, or has imported outside-jest
-    kept === 'sqlite' ? undefined : import('../crash/stores.ts').then(({ openStore }) => openStore(kept)),
+    noStore === undefined ? stores?.openStore(kept) : undefined,
   ]);
   return {
     redis: flags,
     alertmanager: alerts,
     store,
     missing: [
+      ...(noStore === undefined ? [] : [`${noStore}: the state is a file`]),
       ...(flags ? [] : ['redis-server is not installed: the flag is a file']),
       ...(alerts ? [] : ['prometheus-alertmanager is not installed: no silence is made']),
     ],
