@@ -358,6 +358,26 @@ describe('a window', () => {
     }
   }, 120_000);
 
+  test('killed while it applies, the same end goes on: each write once, in order', async () => {
+    await accept(...Array.from({ length: 60 }, () => 'a'));
+    const text = readFileSync(at('runbooks/prod.yaml'), 'utf8');
+    const slow = text.replace('rate: 500', 'rate: 40').replace('deadline: 10s', 'deadline: 2m');
+    writeFileSync(at('runbooks/slow.yaml'), slow);
+    try {
+      expect((await run(['start', '--window', '30m', '--yes', '--runbook', 'runbooks/slow.yaml'])).code).toBe(0);
+      const ending = begin(['end', '--soak', '1s'], { cwd: folder, env: { TOKEN } });
+      await until(() => effects.length >= 5, 30_000);
+      ending.child.kill('SIGKILL');
+      await ending.ended;
+      expect(effects.length).toBeLessThan(60);
+      expect((await run(['end', '--soak', '1s'])).code).toBe(0);
+      expect(effects).toHaveLength(60);
+      expect(effects).toEqual(effects.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1))));
+    } finally {
+      rmSync(at('runbooks/slow.yaml'));
+    }
+  }, 120_000);
+
   test('abort applies what was accepted, too', async () => {
     expect((await run(['start', '--window', '30m', '--yes'])).code).toBe(0);
     await accept('a');

@@ -190,7 +190,7 @@ function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
   if (status === 204 && surface.disposition === 'drop' && surface.status === 204 && headers['read-only'] !== undefined)
     return { is: 'refused', window, lacks: [] };
   if (status >= 200 && status < 300) return { is: 'wrote' };
-  if (surface.disposition === 'buffer' && json?.code === 'idempotency_key_missing') return keyless(answer, window);
+  if (surface.disposition === 'buffer' && KEPT_OUT.has(json?.code)) return keptOut(answer, window);
   const ours = json?.code === 'read_only' || (surface.disposition === 'buffer' && json?.code === 'queue_full');
   const wanted = surface.disposition === 'drop' && surface.status === 204 ? 503 : surface.status;
   if (!ours) {
@@ -213,12 +213,16 @@ function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
 
 const KEYLESS = '400 idempotency_key_missing of the guard';
 
-/** The guard would store this write, and wants the key that the canary does not have. The service's own 400 looks alike. */
-function keyless({ status, headers }: HttpResponse, window: string | undefined): Verdict {
+/** A guard that stores writes asks who may, then for the key. The canary has neither. */
+const KEPT_OUT: ReadonlySet<unknown> = new Set(['idempotency_key_missing', 'not_authorized']);
+
+/** The guard would store this write if it had what the canary has not. The service's own answers look alike. */
+function keptOut({ status, headers, json }: HttpResponse, window: string | undefined): Verdict {
   if (window === undefined && headers['read-only'] === undefined)
-    return { is: 'answered', why: `answers ${status} idempotency_key_missing by itself, not ${KEYLESS}` };
+    return { is: 'answered', why: `answers ${status} ${json.code} by itself, not ${KEYLESS}` };
   const lacks: string[] = [];
-  if (status !== 400) lacks.push(`the status 400 (it is ${status})`);
+  const wanted = json.code === 'not_authorized' ? [401, 403] : [400];
+  if (!wanted.includes(status)) lacks.push(`the status ${wanted.join(' or ')} (it is ${status})`);
   if (!isProblem(headers)) lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
   if (window === undefined) lacks.push('the window');
   if (headers['read-only'] === undefined) lacks.push('the Read-Only header');
@@ -279,16 +283,19 @@ function whyWithout({ name, kind, match, disposition, key }: Surface): string {
 /** What the surfaces should answer, each once. */
 function answers(knocked: readonly Knocked[]): string {
   const codes = new Set<string>();
-  let buffers = false;
+  const buffers = new Set<string>();
   let silent = false;
-  for (const { surface } of knocked) {
-    if (surface.disposition === 'buffer') buffers = true;
+  for (const { surface, seen } of knocked) {
+    if (surface.disposition === 'buffer')
+      buffers.add(
+        seen.status === 401 || seen.status === 403 ? `${seen.status} not_authorized` : '400 idempotency_key_missing',
+      );
     else if (surface.status === 204) silent = true;
     else codes.add(String(surface.status));
   }
   return [
     ...(codes.size > 0 ? [`${[...codes].sort().join(' or ')} read_only`] : []),
-    ...(buffers ? ['400 idempotency_key_missing'] : []),
+    ...[...buffers].sort(),
     ...(silent ? ['204 of the guard'] : []),
   ].join(', ');
 }

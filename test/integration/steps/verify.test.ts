@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createGuard, type FlagSink, type Guard } from '../../../packages/guard/src/index.ts';
+import { createGuard, type FlagSink, type Guard, type WriteQueue } from '../../../packages/guard/src/index.ts';
 import type { Surface } from '../../../src/engine/contract.ts';
 import { holderOf } from '../../../src/steps/flag/flag.ts';
 import { verifyEndpoints } from '../../../src/steps/verify/endpoints.ts';
@@ -384,6 +384,19 @@ describe('verify/endpoints', () => {
       });
     });
 
+    test('a guard that asks who may before it asks for the key keeps the canary out, too', async () => {
+      const body = '{"code":"not_authorized","window":"w-aaaa"}';
+      expect(await once(buffered, 401, problem, body)).toMatchObject({
+        outcome: 'pass',
+        summary: '1 of 1 surfaces answer 401 not_authorized',
+      });
+      expect(
+        await once(buffered, 401, { 'Content-Type': 'application/problem+json' }, '{"code":"not_authorized"}'),
+      ).toMatchObject({
+        outcome: 'fail',
+      });
+    });
+
     test('204 is the guard with its header, and the service without it', async () => {
       expect(await once(dropped, 204, { 'Read-Only': 'w-aaaa' })).toMatchObject({
         outcome: 'pass',
@@ -396,6 +409,42 @@ describe('verify/endpoints', () => {
       expect(await once({ ...dropped, status: 503 }, 204, { 'Read-Only': 'w-aaaa' })).toMatchObject({
         outcome: 'fail',
       });
+    });
+
+    test('the real guard: buffered and dropped surfaces pass, and the queue has got nothing', async () => {
+      const accepted: unknown[] = [];
+      const queue: WriteQueue = {
+        async accept(write) {
+          accepted.push(write);
+          return { is: 'accepted', receipt: 'r', replayed: false };
+        },
+        receipt: async () => null,
+        depth: () => ({ queued: 0, bytes: 0, oldestMs: null }),
+        pending: () => false,
+        busy: async () => false,
+      };
+      let sink!: FlagSink;
+      const surfaces = [buffered, dropped];
+      const guard = createGuard({
+        source: { start: (given) => void (sink = given), close() {} },
+        ...{ surfaces, queue, authorize: 'elsewhere', log: () => {} },
+      });
+      cleanup.push(() => guard.close());
+      const url = await listen(guard.http((_request, response) => void response.writeHead(422).end('{}')));
+      const until = new Date(Date.now() + 600_000).toISOString();
+      sink.document(JSON.stringify({ version: 1, holders: { [A.id]: { ...holderOf(A), until } } }));
+      const window = { ...A, surfaces };
+      expect(await endpoints({ params: { url }, moment: 'open', window })).toMatchObject({
+        outcome: 'pass',
+        summary: expect.stringMatching(/^2 of 2 surfaces answer 400 idempotency_key_missing, 204 of the guard, after/),
+        findings: [],
+      });
+      sink.document(null);
+      expect(await endpoints({ params: { url }, moment: 'soaking', window: { ...window, ...OPENED } })).toMatchObject({
+        outcome: 'pass',
+        summary: expect.stringMatching(/^2 of 2 surfaces are answered by the service itself, after/),
+      });
+      expect(accepted).toEqual([]);
     });
 
     test('who makes keys, and who is called by name, is not knocked at', async () => {
