@@ -33,7 +33,10 @@ export interface FenceRequest {
   readonly keepCharacters?: number;
 }
 
-/** Thrown for an effect that answers with a 5xx: the transaction must be rolled back, so that the key is free again. */
+/**
+ * Thrown for an effect that answers with 400 or more: the transaction must be rolled back, and `answer` be given. What was
+ * refused or failed has no effect, so its key is free: sent again, or requeued by a person, it may succeed.
+ */
 export class FenceRollback extends Error {
   override readonly name = 'FenceRollback';
   readonly answer: FenceAnswer;
@@ -59,7 +62,7 @@ export async function fenced(
 ): Promise<FencedAnswer> {
   if (!(await store.insert(key, fingerprint))) return repeated(await store.find(key), fingerprint);
   const answer = await effect();
-  if (answer.status >= 500) throw new FenceRollback(answer);
+  if (answer.status >= 400) throw new FenceRollback(answer);
   const text = JSON.stringify({ status: answer.status, headers: answer.headers, body: answer.body });
   await store.complete(key, text.length <= keepCharacters ? text : null);
   return { ...answer, replayed: false };
