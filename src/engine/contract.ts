@@ -249,6 +249,8 @@ export interface Action<P = any> extends Plugin<P> {
   role: Role;
   on: readonly Edge[];
   leaves?: string;
+  /** what it means that an end was told to leave it out (`--skip`), and what to type */
+  leftOut?: string;
   /** It runs before the walls close, and at the end before everything else of its role: a backfill. */
   ahead?: boolean;
   /** idempotent: after an unknown outcome it runs again. Returns what it did, in words. */

@@ -7,7 +7,10 @@ import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { parseParams } from '../runbook/params.ts';
 import { quoted } from '../runbook/problems.ts';
 import { BackfillParams } from '../steps/backfill/backfill.ts';
+import { goOn } from './queue.ts';
 import { nextLine } from './result.ts';
+
+const HOLDER = /^w-[a-z0-9]+/;
 
 export interface ByHand {
   url?: string | undefined;
@@ -41,7 +44,9 @@ export async function backfillByHand(
     const next = (error.next ?? '')
       .replace(/maint end goes on; or close.*$/, 'maint queue backfill goes on')
       .replace(/, then maint end$/, ', then maint queue backfill');
-    const lines = [`E_LEFT_BEHIND  ${place}: ${error.message}.`, nextLine([next, 'maint queue status'])];
+    const holder = done.stopped?.why === 'held' ? HOLDER.exec(done.stopped.detail)?.[0] : undefined;
+    const on = holder === undefined ? [next, 'maint queue status'] : goOn(holder);
+    const lines = [`E_LEFT_BEHIND  ${place}: ${error.message}.`, nextLine(on)];
     return { place, done, lines, exit: EXIT.HUMAN };
   }
 }

@@ -39,9 +39,16 @@ export function statusLines(status: QueueStatus, now: number): string[] {
         ? ['maint queue list --in-state dead']
         : waits > 0 && holds.length === 0
           ? ['maint queue backfill']
-          : ['maint queue list'],
+          : waits > 0 && holds[0] !== undefined
+            ? goOn(holds[0].window)
+            : ['maint queue list'],
     ),
   ].map(clean);
+}
+
+/** A hold is lifted by the end of its window, or by hand where that window is over. */
+export function goOn(window: string): string[] {
+  return ['maint end (applies it)', `is ${window} over? maint queue backfill --release ${window}`];
 }
 
 export function statusJson({ durability, limits, ...status }: QueueStatus): Record<string, unknown> {

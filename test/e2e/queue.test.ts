@@ -315,6 +315,24 @@ describe('a window', () => {
     expect(readFileSync(at('crontab'), 'utf8')).not.toContain('#maint:');
   });
 
+  test('an end that is told to leave it out says what still waits, and how it goes on by hand', async () => {
+    await accept('a');
+    expect((await run(['start', '--window', '30m', '--yes'])).code).toBe(0);
+    const end = await run(['end', '--soak', '1s', '--skip', 'backfill']);
+    expect(end.code).toBe(0);
+    expect(end.output).toMatch(
+      /1 thing to look at:\n {2}backfill {2}left out of the end: what was accepted still waits/,
+    );
+    expect((await run(['report'])).stdout).toMatch(/backfill.*left out of the end/);
+    const held = await run(['queue', 'backfill']);
+    expect([held.code, effects]).toEqual([68, []]);
+    const release = /maint queue backfill --release (w-\w+)/;
+    const [, window] = release.exec((await run(['queue', 'status'])).stdout) ?? [];
+    expect(release.exec(held.output)?.[1]).toBe(window);
+    expect((await run(['queue', 'backfill', '--release', window!])).code).toBe(0);
+    expect(effects).toHaveLength(1);
+  });
+
   test('start while the backfill is not done makes it read-only again, and the queue is held', async () => {
     await accept('a', 'a');
     expect((await run(['start', '--window', '30m', '--yes'])).code).toBe(0);

@@ -2,6 +2,7 @@
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { StepFailure } from '../acting.ts';
+import { actionEdges } from '../actions.ts';
 import { runChecks } from '../checks.ts';
 import type { Resource } from '../contract.ts';
 import { converge } from '../converge.ts';
@@ -230,6 +231,7 @@ async function finish(
   const skip = new Set(options.skip);
   const result = await converge(run.acting(state, prepared.steps), phase, { verb, skip });
   if (result.failures.length > 0) return await leftBehind(host, run, prepared, state, verb, result.failures);
+  await run.append(state, leftOut(prepared, state, skip));
   await run.append(
     state,
     [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.DONE }],
@@ -274,6 +276,18 @@ async function othersHolding(host: VerbHost, prepared: Prepared, state: WindowSt
         );
   }
   return lines;
+}
+
+/** What was not done because the command line said so: the window is over without it, and somebody must know. */
+function leftOut(prepared: Prepared, state: WindowState, skip: ReadonlySet<string>): JournalEvent[] {
+  return prepared.steps.flatMap((step): JournalEvent[] => {
+    // one that the runbook or the start had skipped never did anything
+    const asked = skip.has(step.id) && (step.skipped === undefined || step.skipped === '--skip');
+    if (!asked || step.plugin.kind !== 'action') return [];
+    if (actionEdges(state, step, state.phase).length === 0) return [];
+    const text = `left out of the end: ${step.plugin.leftOut ?? 'it was not done'}`;
+    return [{ type: 'settled', step: step.id, phase: state.phase, ms: 0, changes: 0, notes: [text], looks: [text] }];
+  });
 }
 
 async function leftBehind(

@@ -67,6 +67,7 @@ export const backfill = defineAction<BackfillParams>({
   },
   address: ({ queue, url }) => `${queuePlace(queue)} into ${guardPlace(url)}`,
   keeps: ({ queue }) => [queuePlace(queue)],
+  leftOut: 'what was accepted still waits, and nothing applies it by itself: maint queue status says how to go on',
   server: async (io, { queue }) => (isPostgres(queue) ? await clusterOf(io.postgres, queue) : undefined),
 
   async allowed(io, { queue }) {
