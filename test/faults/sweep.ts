@@ -90,6 +90,8 @@ async function work(): Promise<void> {
   } finally {
     await all.stop();
     process.removeAllListeners('disconnect');
+    // once a worker, all of whose cases were told, went on turning for ever; why is not known
+    process.once('disconnect', () => process.exit());
     if (process.connected) process.disconnect();
   }
 }
