@@ -18,7 +18,7 @@ import { Agent, RetryAgent, request } from 'undici';
 import { createBudget, createFetch, installOn, waitForReceipt } from '../../packages/client/src/index.ts';
 import { createGuard, type Receipt } from '../../packages/guard/src/index.ts';
 
-const RETRY_AFTER = 2;
+const RETRY_AFTER = 4;
 /** Each is told to try again twice, so that the counts compare. */
 const RETRIES = 2;
 /** A client that waits as told comes this much early at most. */

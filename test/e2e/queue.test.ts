@@ -64,7 +64,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'maint-queue-'));
   mkdirSync(at('runbooks'));
   server = createServer((request, response) => {
-    const key = String(request.headers['idempotency-key']);
+    const key = String(request.headers['idempotency-key']).replace(/^"(.*)"$/, '$1');
     const known = effects.includes(key);
     const {
       status,

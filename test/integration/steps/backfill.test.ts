@@ -32,7 +32,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'maint-backfill-'));
   server = createServer((request, response) => {
     if (request.method === 'GET') return void response.writeHead(answer('health')?.status ?? 200).end();
-    const key = String(request.headers['idempotency-key']);
+    const key = String(request.headers['idempotency-key']).replace(/^"(.*)"$/, '$1');
     const given = answer(key) ?? { status: 201 };
     if (given.status < 300) effects.push(key);
     request.resume().on('end', () => {
