@@ -91,24 +91,92 @@ export function decideHeld(state: State, verdict: Verdict, now: number, options:
 }
 
 function httpRefusal(state: State, verdict: Verdict, now: number, options: DecideOptions): HttpRefusal {
-  const refusal = refusalOf(state, now, options.random);
+  const said = saidOf(state, now);
   const own = verdict.surface?.status;
   const status = own === undefined || own === null || own === 204 ? options.status : own;
-  const body = JSON.stringify({
+  const { head, tail, bytes } = said.bodies.get(status) ?? bodyOf(said, status);
+  const { window, until, overdue, contact, statusPage, message } = said;
+  const retryAfter = retryAfterOf(said, now, options.random);
+  const seconds = String(retryAfter);
+  const headers: Record<string, string> = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': String(bytes + seconds.length),
+    'Cache-Control': 'no-store',
+    'Retry-After': seconds,
+  };
+  if (state.known) headers['Read-Only'] = state.header;
+  return {
+    code: 'read_only',
+    message,
+    window,
+    until,
+    overdue,
+    retryAfter,
+    contact,
+    statusPage,
+    status,
+    headers,
+    body: head + seconds + tail,
+    surface: verdict.surface?.name ?? UNNAMED,
+  };
+}
+
+/** What all refusals of one state say alike, until a holder runs out. Only the seconds differ from one to the next. */
+interface Said extends Omit<Refusal, 'retryAfter'> {
+  readonly untilMs: number | null;
+  /** It holds from this time up to that one: ms. */
+  readonly from: number;
+  readonly to: number;
+  /** By status: the body before and behind the seconds, and how long both are. */
+  readonly bodies: Map<number, { readonly head: string; readonly tail: string; readonly bytes: number }>;
+}
+
+const SAID = new WeakMap<State, Said>();
+
+function saidOf(state: State, now: number): Said {
+  const known = SAID.get(state);
+  if (known && now >= known.from && now < known.to) return known;
+  const last = lastHolder(holding(state, now));
+  const untilMs = last?.untilMs ?? null;
+  const overdue = untilMs !== null && untilMs <= now;
+  const ends = state.holders.map((holder) => holder.untilMs ?? Number.POSITIVE_INFINITY).filter((end) => end > now);
+  const said: Said = {
+    code: 'read_only',
+    message: messageOf(state, last?.until ?? null, last?.reason ?? null, overdue),
+    window: last?.window ?? null,
+    until: last?.until ?? null,
+    untilMs,
+    overdue,
+    contact: last?.contact ?? null,
+    statusPage: last?.statusPage ?? null,
+    from: now,
+    to: Math.min(Number.POSITIVE_INFINITY, ...ends),
+    bodies: new Map(),
+  };
+  SAID.set(state, said);
+  return said;
+}
+
+function bodyOf(said: Said, status: number) {
+  // Quotes inside of texts are escaped, so this name is found at its own place only.
+  const text = JSON.stringify({
     type: PROBLEM_TYPE,
     title: 'Read-only for maintenance',
     status,
-    detail: refusal.message,
-    ...plainRefusal(refusal),
+    detail: said.message,
+    ...plainRefusal({ ...said, retryAfter: 0 }),
   });
-  const headers = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': String(Buffer.byteLength(body)),
-    'Cache-Control': 'no-store',
-    'Retry-After': String(refusal.retryAfter),
-    ...(state.known ? { 'Read-Only': state.header } : {}),
-  };
-  return { ...refusal, status, headers, body, surface: verdict.surface?.name ?? UNNAMED };
+  const place = text.indexOf('"retry_after":0') + '"retry_after":'.length;
+  const [head, tail] = [text.slice(0, place), text.slice(place + 1)];
+  const body = { head, tail, bytes: Buffer.byteLength(head) + Buffer.byteLength(tail) };
+  said.bodies.set(status, body);
+  return body;
+}
+
+function retryAfterOf(said: Said, now: number, random: () => number): number {
+  if (said.untilMs === null || said.overdue) return SHORT_RETRY_SECONDS;
+  const left = said.untilMs - now;
+  return Math.ceil(left / 1000) + jitter(left, random);
 }
 
 /** An answer of the guard's own that is not about the window alone. */
@@ -144,19 +212,9 @@ export function problem(
 
 /** What a refusal says now. */
 export function refusalOf(state: State, now: number, random: () => number): Refusal {
-  const last = lastHolder(holding(state, now));
-  const left = last?.untilMs == null ? null : last.untilMs - now;
-  const overdue = left !== null && left <= 0;
-  return {
-    code: 'read_only',
-    message: messageOf(state, last?.until ?? null, last?.reason ?? null, overdue),
-    window: last?.window ?? null,
-    until: last?.until ?? null,
-    overdue,
-    retryAfter: left === null || overdue ? SHORT_RETRY_SECONDS : Math.ceil(left / 1000) + jitter(left, random),
-    contact: last?.contact ?? null,
-    statusPage: last?.statusPage ?? null,
-  };
+  const said = saidOf(state, now);
+  const { code, message, window, until, overdue, contact, statusPage } = said;
+  return { code, message, window, until, overdue, retryAfter: retryAfterOf(said, now, random), contact, statusPage };
 }
 
 /** The refusal in the words of the wire: snake_case, what is not known left out. */
