@@ -322,7 +322,7 @@ export type Label =
   | 'aborted'
   | 'handed over';
 
-/** DESIGN's table of labels. `alive`: a run holds the lease. `now`: epoch milliseconds. */
+/** The labels of a window. `alive`: a run holds the lease. `now`: epoch milliseconds. */
 export function label(state: WindowState, alive: boolean, now: number): Label {
   const { phase, reached, behind } = state;
   if (state.handed) return 'handed over';

@@ -1,4 +1,4 @@
-// The window as DESIGN tells it, in as few words as can be, beside the real engine: commands at random, by two people
+// The window as it was designed, in as few words as can be, beside the real engine: commands at random, by two people
 // on two laptops, which crash, sleep, overtake each other and have wrong clocks, while others edit what is there.
 import fc from 'fast-check';
 import { label, stillOurs, type WindowState } from '../../../src/engine/window.ts';

@@ -140,7 +140,7 @@ const plugins: AnyPlugin[] = [
 
 export const registry: ReadonlyMap<string, AnyPlugin> = new Map(plugins.map((plugin) => [plugin.name, plugin]));
 
-/** DESIGN's full checklist, with the plugins of this registry. */
+/** The full checklist, with the plugins of this registry. */
 export const FULL = `# a comment
 version: 1
 name: 60-second checklist
