@@ -215,7 +215,7 @@ describe('before anything is written', () => {
     shell.stdout.on('data', (chunk) => (output += chunk));
     shell.stderr.on('data', (chunk) => (output += chunk));
     await new Promise((resolve) => shell.on('close', resolve));
-    expect(output).toContain('cache/http');
+    expect(output).toContain('backfill');
     expect(output).not.toContain('EPIPE');
   });
 });
