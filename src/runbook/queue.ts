@@ -5,9 +5,15 @@ import { quoted } from './problems.ts';
 
 /** A path counts from the folder in which one is; an address must be one of Postgres. */
 export function namedQueue(text: string, cwd: string, by: string): string {
+  if (by === '--queue' && URL.parse(text)?.password)
+    throw new MaintError(
+      'E_USAGE',
+      '--queue holds a password, which everybody on this machine could read in the list of processes.',
+      { details: ['allowed: the password in MAINT_QUEUE, or in PGPASSWORD'], next: ['set MAINT_QUEUE'] },
+    );
   if (/^postgres(ql)?:\/\/[^/\s]+\/\S/i.test(text) && URL.canParse(text)) return text;
   if (text.trim() === '' || text.includes('\0') || /^[a-z][a-z0-9+.-]*:\/\//i.test(text))
-    throw new MaintError('E_USAGE', `${by} ${quoted(text)} names no queue.`, {
+    throw new MaintError('E_USAGE', `${by} ${quoted(text.replace(/\/\/[^/@\s]*@/, '//…@'))} names no queue.`, {
       details: ['allowed: the path of a SQLite file, or postgres://USER@HOST:PORT/DATABASE'],
       next: ['--queue /var/lib/app/queue.db'],
     });

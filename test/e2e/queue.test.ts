@@ -182,6 +182,7 @@ describe('maint queue', () => {
   test.each<[string[], number, RegExp]>([
     [['queue', 'status'], 66, /E_QUEUE {2}There is no queue at sqlite .*queue\.db: nothing was ever accepted there/],
     [['queue', 'status', '--queue', 'redis://x'], 64, /--queue "redis:\/\/x" names no queue[\s\S]*Next: --queue/],
+    [['queue', 'status', '--queue', 'postgres://u:hidden-1@h/x'], 64, /holds a password[\s\S]*MAINT_QUEUE/],
     [['queue', 'status', '--queue', 'runbooks'], 64, /is a folder/],
     [['queue', 'status', '--queue', 'runbooks/prod.yaml'], 66, /E_QUEUE/],
     [['queue', 'show', 'nope'], 64, /"nope" is no receipt[\s\S]*Next: maint queue list/],
