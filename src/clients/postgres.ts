@@ -62,6 +62,9 @@ async function open(url: string): Promise<Pool> {
   });
   // an idle connection that breaks is noticed when it is next needed
   pool.on('error', () => {});
+  // One that is in use, or given up and on its way out, has no listener of the pool's: what the server says in that moment
+  // ("terminating connection") would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 

@@ -70,7 +70,8 @@ export const verifyFlag = defineCheck<VerifyFlagParams, VerifyFlagEvidence>({
     const attempt = async () => {
       const answers = await Promise.all(params.guards.map((guard) => ask(io, guard, params.samples)));
       // cut off by the end of the time: the answers before say more
-      if (asked.length > 0 && answers.some((one) => one.silent) && now() >= deadline - 50) return undefined;
+      const cutOff = answers.some((one) => one.samples.length < params.samples);
+      if (asked.length > 0 && cutOff && now() >= deadline - 50) return undefined;
       asked = answers;
       const held = asked.every(
         (one) => one.problem === undefined && one.samples.every((s) => knows(s, window.id) === wanted),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { statement } from '../../../src/engine/io.ts';
 import { failure, type TestClients, testClients } from '../../support/clients.ts';
 import { describeWith, type Postgres, startPostgres } from '../../support/servers.ts';
+import { until } from '../../support/until.ts';
 
 const INSERT = statement('insert', 'insert into t values ($1)');
 const TWO = statement('two', 'select 1; select 2');
@@ -74,6 +75,22 @@ describeWith('postgres', 'the Postgres client', () => {
     expect((await io.reader().postgres.rows<{ n: number }>(server.url, COUNT))[0]?.n).toBeLessThanOrEqual(1);
   });
 
+  test('a connection that was given up is told that the server ends: nobody is there to hear it, and nothing breaks', async () => {
+    const uncaught: unknown[] = [];
+    const heard = (error: unknown) => uncaught.push(error);
+    process.on('uncaughtException', heard);
+    try {
+      const reader = io.reader({ ms: 300 });
+      await failure(reader.postgres.rows(server.url, SLEEP));
+      await server.kill();
+      await server.restart();
+      expect(await io.reader({ ms: 20_000 }).postgres.rows(server.url, SELECT, [3])).toEqual([{ a: 4 }]);
+      expect(uncaught).toEqual([]);
+    } finally {
+      process.off('uncaughtException', heard);
+    }
+  });
+
   test('no server, no database, no right', async () => {
     const { postgres } = io.reader();
     expect(await failure(postgres.rows('postgres://app:secretpw@127.0.0.1:1/db', SELECT, [1]))).toEqual({
@@ -94,8 +111,18 @@ describeWith('postgres', 'the Postgres client', () => {
 
   test('a server that goes away, and comes back', async () => {
     const { postgres } = io.reader({ ms: 20_000 });
+    // a connection that is open outlives the server by a moment, and may answer once more
+    await postgres.rows(server.url, SELECT, [1]);
     await server.kill();
-    expect(await failure(postgres.rows(server.url, SELECT, [1]))).toMatchObject({ effect: 'none', retryable: true });
+    let seen: unknown;
+    await until(async () => {
+      seen = await postgres.rows(server.url, SELECT, [1]).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      return seen !== undefined;
+    }, 10_000);
+    expect(await failure(Promise.reject(seen))).toMatchObject({ effect: 'none', retryable: true });
     await server.restart();
     expect(await postgres.rows(server.url, SELECT, [3])).toEqual([{ a: 4 }]);
   });
