@@ -23,6 +23,7 @@ import type { Resolution, Resolved } from './runbook/variables.ts';
 import type { WindowFile } from './runbook/window-file.ts';
 import type { WorldFile } from './runbook/world.ts';
 import type { BackfillParams } from './steps/backfill/backfill.ts';
+import type { GuardLine } from './ui/guards.ts';
 
 export interface AppOptions {
   /** --state */
@@ -51,6 +52,7 @@ export interface ChosenQueue {
 }
 
 const ASK_GUARDS_MS = 3_000;
+const LOOK_AT_GUARDS_MS = 1_000;
 /** A backfill by hand ends by itself, or by Ctrl-C. */
 const BY_HAND_MS = 7 * 86_400_000;
 
@@ -195,6 +197,26 @@ export class App {
   async plugins(): Promise<PluginInfo[]> {
     const { describePlugin } = await import('./runbook/plugins.ts');
     return [...(await this.registry()).values()].map(describePlugin);
+  }
+
+  /** What the guards say that a window's steps name, asked once: whoever looks does not wait for one that is gone. */
+  async lookAtGuards(host: VerbHost, steps: readonly Step[]): Promise<GuardLine[]> {
+    const [{ guardsOf }, { askGuard }] = await Promise.all([
+      import('./runbook/guards.ts'),
+      import('./clients/guards.ts'),
+    ]);
+    const guards = [...new Set(steps.filter((step) => !step.skipped).flatMap((step) => guardsOf(step.params)))];
+    if (guards.length === 0) return [];
+    const deadline = monotonicNow() + LOOK_AT_GUARDS_MS;
+    const reader = host.clients.reader({ signal: host.interrupt.signal, deadline });
+    const asked = await Promise.all(guards.map((guard) => askGuard(reader.http, guard, LOOK_AT_GUARDS_MS)));
+    return asked.map(({ guard, seen, problem }) => ({
+      guard,
+      refused: seen?.refused ?? null,
+      inFlight: seen?.inFlight ?? null,
+      queued: seen?.queue?.queued ?? null,
+      problem: problem ?? null,
+    }));
   }
 
   /** Every way to write, held against what the guards and the canaries have seen. Writes nothing. */

@@ -17,6 +17,10 @@ export interface GuardSeen {
   /** who holds, as this guard knows it */
   windows: string[];
   refused: number;
+  flagAgeMs: number | null;
+  /** RFC 3339 */
+  firstRefusedAt: string | null;
+  lastRefusedAt: string | null;
   /** admitted and not finished; undefined: it does not say */
   inFlight: number | undefined;
   queue: { queued: number; bytes: number; oldestMs: number | null } | undefined;
@@ -72,6 +76,9 @@ function guardSeen(json: any): GuardSeen | undefined {
     readOnly: json.read_only,
     windows: json.holders.map((holder: any) => String(holder?.window)),
     refused: number(json.refused),
+    flagAgeMs: typeof json.flag_age_ms === 'number' ? json.flag_age_ms : null,
+    firstRefusedAt: time(json.first_refused_at),
+    lastRefusedAt: time(json.last_refused_at),
     inFlight: typeof json.in_flight === 'number' ? json.in_flight : undefined,
     queue: isMap(queue)
       ? {
@@ -102,6 +109,10 @@ function unnamedSeen(entry: Record<string, unknown>): UnnamedSeen {
 
 function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function time(value: unknown): string | null {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value)) ? value : null;
 }
 
 function number(value: unknown): number {

@@ -9,7 +9,7 @@ import type { WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { progressOf } from './follow.ts';
-import { type GuardLine, guardsLine, lookAtGuards } from './guards.ts';
+import { type GuardLine, guardsLine } from './guards.ts';
 import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
@@ -176,7 +176,7 @@ class Eye {
       }
       [status, guards] = await Promise.all([
         statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined),
-        state.walls === 'closed' ? lookAtGuards(host, prepared.steps) : [],
+        state.walls === 'closed' ? this.app.lookAtGuards(host, prepared.steps) : [],
       ]);
     } catch (error) {
       if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;

@@ -9,7 +9,7 @@ import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
-import { fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
+import { actionKey, fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
@@ -281,9 +281,9 @@ async function othersHolding(host: VerbHost, prepared: Prepared, state: WindowSt
 /** What was not done because the command line said so: the window is over without it, and somebody must know. */
 function leftOut(prepared: Prepared, state: WindowState, skip: ReadonlySet<string>): JournalEvent[] {
   return prepared.steps.flatMap((step): JournalEvent[] => {
-    // one that the runbook or the start had skipped never did anything
-    const asked = skip.has(step.id) && (step.skipped === undefined || step.skipped === '--skip');
-    if (!asked || step.plugin.kind !== 'action') return [];
+    if (!skip.has(step.id) || step.plugin.kind !== 'action') return [];
+    // one that the runbook or the start had skipped never did anything in this window
+    if (!step.plugin.on.some((edge) => state.actions.has(actionKey(step.id, edge)))) return [];
     if (actionEdges(state, step, state.phase).length === 0) return [];
     const text = `left out of the end: ${step.plugin.leftOut ?? 'it was not done'}`;
     return [{ type: 'settled', step: step.id, phase: state.phase, ms: 0, changes: 0, notes: [text], looks: [text] }];

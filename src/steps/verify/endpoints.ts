@@ -1,10 +1,11 @@
 // Knocks at every way to write, where users do: a canary must be refused with our code while the walls are up, and be
 // answered by the service itself once they are open. A canary that is taken has written, and is never sent again.
 import { z } from 'zod';
+import { guardPlace } from '../../clients/guards.ts';
 import { type CheckContext, type CheckResult, defineCheck, type Surface, type Window } from '../../engine/contract.ts';
 import type { HttpResponse, Prober } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
-import { placeOf, seconds, shouldHold, under } from './verify.ts';
+import { seconds, shouldHold, under } from './verify.ts';
 
 const POLL_MS = 100;
 const CANARY_MS = 3_000;
@@ -55,7 +56,7 @@ export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpoint
     'a canary write per surface is refused with our code and Retry-After, and answered by the service afterwards',
   Params: VerifyEndpointsParams,
   example: { url: 'https://api.example.com' },
-  address: ({ url }) => `canaries at ${placeOf(url)}`,
+  address: ({ url }) => `canaries at ${guardPlace(url)}`,
   on: ['open', 'now', 'soaking'],
   declares: ({ url }, window) =>
     withCanary(window).map(({ canary }) => ({ method: canary.method, url: under(url, canary.path) })),

@@ -1,10 +1,11 @@
 // Reads the flag back from those who act on it: what was written counts only once the guards know it. One answer is
 // not enough, for behind one address there may be many of them.
 import { z } from 'zod';
+import { askGuard, type GuardSeen, guardPlace } from '../../clients/guards.ts';
 import { type CheckContext, type CheckResult, defineCheck } from '../../engine/contract.ts';
 import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
-import { ANY_STATUS, placeOf, seconds, shouldHold, under } from './verify.ts';
+import { seconds, shouldHold } from './verify.ts';
 
 const POLL_MS = 150;
 const SAMPLE_MS = 3_000;
@@ -36,18 +37,9 @@ export interface VerifyFlagEvidence {
   latencyMs: number;
 }
 
-/** What is read of a guard's document. */
-interface Sample {
-  windows: string[];
-  refused: number;
-  inFlight: number;
-  flagAgeMs: number | null;
-  firstRefusedAt: string | null;
-  lastRefusedAt: string | null;
-}
 interface Asked {
   guard: string;
-  samples: Sample[];
+  samples: GuardSeen[];
   /** why a sample was no answer */
   problem?: string;
   /** nobody answered there at all */
@@ -59,7 +51,7 @@ export const verifyFlag = defineCheck<VerifyFlagParams, VerifyFlagEvidence>({
   summary: 'every guard knows the window (and no longer does once the walls are open)',
   Params: VerifyFlagParams,
   example: { guards: ['https://api.example.com'], samples: 5 },
-  address: ({ guards }) => `guards ${guards.map(placeOf).join(', ')}`,
+  address: ({ guards }) => `guards ${guards.map(guardPlace).join(', ')}`,
   on: ['open', 'now', 'soaking'],
 
   async check(io, context) {
@@ -104,9 +96,10 @@ function judge(
     if (last?.flagAgeMs != null && last.flagAgeMs > STALE_MS) {
       findings.push(`${guard}: has not heard from its flag for ${seconds(last.flagAgeMs)}`);
     }
-    if (wanted && last && last.inFlight > 0) {
+    const left = last?.inFlight ?? 0;
+    if (wanted && left > 0) {
       findings.push(
-        `${guard}: ${last.inFlight} ${last.inFlight === 1 ? 'write' : 'writes'} admitted before ${last.inFlight === 1 ? 'is' : 'are'} still under way`,
+        `${guard}: ${left} ${left === 1 ? 'write' : 'writes'} admitted before ${left === 1 ? 'is' : 'are'} still under way`,
       );
     }
     const others = [...new Set(samples.flatMap((s) => s.windows))].filter((id) => id !== window.id);
@@ -128,54 +121,14 @@ function judge(
 }
 
 async function ask(io: Reader, base: string, samples: number): Promise<Asked> {
-  const guard = placeOf(base);
-  const asked: Asked = { guard, samples: [], silent: false };
+  const asked: Asked = { guard: guardPlace(base), samples: [], silent: false };
   for (let n = 0; n < samples; n++) {
-    try {
-      const { status, json } = await io.http.get({
-        url: under(base, '/.well-known/maintenance'),
-        headers: { 'Cache-Control': 'no-cache' },
-        expect: ANY_STATUS,
-        timeoutMs: SAMPLE_MS,
-      });
-      if (status !== 200)
-        return {
-          ...asked,
-          problem: `answers ${status} for /.well-known/maintenance, so it has no guard, or it is not its base address`,
-        };
-      const sample = sampleOf(json);
-      if (!sample) return { ...asked, problem: 'answers /.well-known/maintenance with something that no guard says' };
-      asked.samples.push(sample);
-    } catch (error) {
-      return {
-        ...asked,
-        problem: error instanceof Error ? error.message : String(error),
-        silent: asked.samples.length === 0,
-      };
-    }
+    const { seen, problem, silent } = await askGuard(io.http, base, SAMPLE_MS);
+    if (!seen)
+      return { ...asked, ...(problem === undefined ? {} : { problem }), silent: silent && asked.samples.length === 0 };
+    asked.samples.push(seen);
   }
   return asked;
-}
-
-function sampleOf(json: any): Sample | undefined {
-  if (
-    typeof json !== 'object' ||
-    json === null ||
-    typeof json.read_only !== 'boolean' ||
-    !Array.isArray(json.holders)
-  ) {
-    return undefined;
-  }
-  const number = (value: unknown) => (typeof value === 'number' ? value : 0);
-  const time = (value: unknown) => (typeof value === 'string' && !Number.isNaN(Date.parse(value)) ? value : null);
-  return {
-    windows: json.holders.map((holder: any) => String(holder?.window)),
-    refused: number(json.refused),
-    inFlight: number(json.in_flight),
-    flagAgeMs: typeof json.flag_age_ms === 'number' ? json.flag_age_ms : null,
-    firstRefusedAt: time(json.first_refused_at),
-    lastRefusedAt: time(json.last_refused_at),
-  };
 }
 
 function evidenceOf(asked: readonly Asked[], latencyMs: number): VerifyFlagEvidence {
@@ -185,7 +138,7 @@ function evidenceOf(asked: readonly Asked[], latencyMs: number): VerifyFlagEvide
     const last = samples.at(-1)!;
     guards[guard] = {
       refused: Math.max(...samples.map((s) => s.refused)),
-      inFlight: last.inFlight,
+      inFlight: last.inFlight ?? 0,
       flagAgeMs: last.flagAgeMs,
       firstRefusedAt: earliest(samples.map((s) => s.firstRefusedAt)),
       lastRefusedAt: latest(samples.map((s) => s.lastRefusedAt)),
@@ -210,7 +163,7 @@ function latest(times: readonly (string | null)[]): string | null {
   return sorted(times).at(-1) ?? null;
 }
 
-function knows(sample: Sample, window: string): boolean {
+function knows(sample: GuardSeen, window: string): boolean {
   return sample.windows.includes(window);
 }
 function total({ guards, samples }: VerifyFlagParams): number {
