@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { liveWindow } from '../app/windows.ts';
 import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Abort extends MaintCommand {
@@ -15,13 +16,12 @@ export class Abort extends MaintCommand {
     const { flags } = await this.parse(Abort);
     const app = await this.app(flags);
     const { abort, nothingToEnd } = await import('../engine/verbs/end.ts');
-    const live = await app.live(flags.env);
+    const live = await liveWindow(app, flags.env);
     if (!live)
       return await this.finish(
         await nothingToEnd(await app.host(false), 'abort', flags.env ?? 'this state', undefined),
       );
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot abort ${live.id}` });
-    this.prepared = prepared;
     await this.finish(
       await abort(await app.host(!flags['dry-run']), prepared, state, {
         skip: [],

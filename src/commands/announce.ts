@@ -20,7 +20,7 @@ export class Announce extends MaintCommand {
       import('../ui/times.ts'),
     ]);
     const startsAt = parseTime(flags.at, Date.now(), 'at', 'announce --window 30m');
-    this.prepared = await app.prepare({
+    const prepared = await app.prepare({
       runbook: flags.runbook,
       environment: flags.env,
       only: flags.only ?? [],
@@ -28,7 +28,7 @@ export class Announce extends MaintCommand {
     });
     const dryRun = flags['dry-run'];
     await this.finish(
-      await announce(await app.host(!dryRun), this.prepared, {
+      await announce(await app.host(!dryRun), prepared, {
         startsAt,
         windowMs: flags.window,
         reason: flags.reason,

@@ -1,5 +1,5 @@
 import * as Flags from '@oclif/core/flags';
-import { MaintError } from '../errors/catalogue.ts';
+import { endWindow } from '../app/end.ts';
 import { durationFlag, envFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag } from '../ui/command.ts';
 
 export class End extends MaintCommand {
@@ -36,42 +36,6 @@ export class End extends MaintCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(End);
     const app = await this.app(flags);
-    const { end, leave, nothingToEnd, removeHolder } = await import('../engine/verbs/end.ts');
-    const lease = this.leaseOf(app, flags);
-    const choice = { runbook: flags.runbook, environment: flags.env, only: [], skip: [] };
-    if (flags.holder) {
-      this.prepared = await app.prepare(choice);
-      return await this.finish(
-        await removeHolder(await app.host(true), this.prepared, flags.holder, flags.reason ?? '', lease),
-      );
-    }
-    const live = await app.live(flags.env);
-    if (!live) {
-      this.prepared = await app.prepare(choice).catch((error: unknown) => {
-        if (error instanceof MaintError && (error.code === 'E_NO_RUNBOOK' || error.code === 'E_SECRETS_MISSING'))
-          return undefined;
-        throw error;
-      });
-      return await this.finish(
-        await nothingToEnd(
-          await app.host(false),
-          'end',
-          this.prepared?.environment ?? flags.env ?? 'this state',
-          this.prepared,
-        ),
-      );
-    }
-    const skip = flags.skip ?? [];
-    const { prepared, state } = await app.prepareWindow(live, {
-      ...{ skip, lead: `this laptop cannot end ${live.id}` },
-      withoutThem: (steps) => `maint end --skip ${[...skip, ...steps].join(',')}`,
-    });
-    this.prepared = prepared;
-    const host = await app.host(!flags['dry-run']);
-    if (flags.leave)
-      return await this.finish(await leave(host, prepared, state, flags.leave, flags.reason ?? '', lease));
-    await this.finish(
-      await end(host, prepared, state, { soakMs: flags.soak, skip, dryRun: flags['dry-run'], ...lease }),
-    );
+    await this.finish(await endWindow(app, flags, this.leaseOf(app, flags)));
   }
 }

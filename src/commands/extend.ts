@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { liveWindow } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { durationFlag, envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
@@ -24,11 +25,10 @@ export class Extend extends MaintCommand {
       import('../engine/verbs/extend.ts'),
       import('../ui/times.ts'),
     ]);
-    const live = await app.live(flags.env);
+    const live = await liveWindow(app, flags.env);
     if (!live) throw noWindow(flags.env ?? 'this state', 'extend');
     const until = flags.until === undefined ? undefined : parseUntil(flags.until, Date.now());
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot extend ${live.id}` });
-    this.prepared = prepared;
     await this.finish(
       await extend(await app.host(true), prepared, state, { byMs: flags.by, until, ...this.leaseOf(app, flags) }),
     );

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { history } from '../app/windows.ts';
 import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class History extends MaintCommand {
@@ -30,7 +31,7 @@ export class History extends MaintCommand {
       import('../ui/times.ts'),
     ]);
     const since = flags.since === undefined ? undefined : parseSince(flags.since);
-    const past = await app.history({
+    const past = await history(app, {
       environment: flags.env,
       since,
       limit: flags.limit,

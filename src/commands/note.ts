@@ -1,4 +1,5 @@
 import * as Args from '@oclif/core/args';
+import { liveWindow } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
@@ -21,12 +22,11 @@ export class Note extends MaintCommand {
       });
     const app = await this.app(flags);
     const { note, noWindow } = await import('../engine/verbs/extend.ts');
-    const live = await app.live(flags.env);
+    const live = await liveWindow(app, flags.env);
     if (!live) throw noWindow(flags.env ?? 'this state', 'note');
     const { prepared, state } = await app.prepareWindow(live, {
       lead: `this laptop cannot tell people about ${live.id}`,
     });
-    this.prepared = prepared;
     await this.finish(await note(await app.host(true), prepared, state, text, this.leaseOf(app, flags)));
   }
 }

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { observed } from '../app/rehearse.ts';
 import { MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
 
 export class Observe extends MaintCommand {
@@ -21,8 +22,8 @@ export class Observe extends MaintCommand {
     const app = await this.app(flags);
     const { observedLines, observedJson, writeWorld } = await import('../ui/observed.ts');
     const { only = [], skip = [] } = flags;
-    this.prepared = await app.prepare({ runbook: flags.runbook, environment: flags.env, only, skip });
-    const file = await app.observed(this.prepared);
+    const prepared = await app.prepare({ runbook: flags.runbook, environment: flags.env, only, skip });
+    const file = await observed(app, prepared);
     if (flags.output === undefined) return await this.print(this.wantsJson ? file : [JSON.stringify(file, null, 2)], 0);
     writeWorld(flags.output, file);
     await this.print(this.wantsJson ? observedJson(file, flags.output) : observedLines(file, flags.output), 0);

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { rehearsed } from '../app/rehearse.ts';
 import { durationFlag, MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
 
 export class Rehearse extends MaintCommand {
@@ -29,7 +30,7 @@ export class Rehearse extends MaintCommand {
     const show = await import('../ui/rehearsal.ts');
     const { only = [], skip = [], world, window: windowMs } = flags;
     const choice = { runbook: flags.runbook, environment: flags.env, only, skip };
-    const { result, path, lines } = await app.rehearsed(choice, { world, windowMs });
+    const { result, path, lines } = await rehearsed(app, choice, { world, windowMs });
     if (format === 'json') return await this.print(show.rehearsalJson(result), result.exit);
     if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit);
     if (format === 'github') return await this.print(show.rehearsalGithub(result, path, lines), result.exit);

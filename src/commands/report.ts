@@ -1,5 +1,6 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
+import { recordedWindow } from '../app/windows.ts';
 import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Report extends MaintCommand {
@@ -20,7 +21,7 @@ export class Report extends MaintCommand {
       import('../report/report.ts'),
       import('../report/markdown.ts'),
     ]);
-    const { id, events } = await app.recorded(args.window, flags.env);
+    const { id, events } = await recordedWindow(app, args.window, flags.env);
     const report = reportOf(id, events, Date.now())!;
     await this.print(json ? { ...report } : [markdown(report).trimEnd()], 0);
   }

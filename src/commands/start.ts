@@ -15,7 +15,7 @@ export class Start extends MaintCommand {
     const { flags } = await this.parse(Start);
     const app = await this.app(flags);
     const { start } = await import('../engine/verbs/start.ts');
-    this.prepared = await app.prepare({
+    const prepared = await app.prepare({
       runbook: flags.runbook,
       environment: flags.env,
       only: flags.only ?? [],
@@ -23,7 +23,7 @@ export class Start extends MaintCommand {
     });
     const dryRun = flags['dry-run'];
     await this.finish(
-      await start(await app.host(!dryRun), this.prepared, {
+      await start(await app.host(!dryRun), prepared, {
         windowMs: flags.window,
         reason: flags.reason,
         ticket: flags.ticket,

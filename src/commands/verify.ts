@@ -1,3 +1,4 @@
+import { liveWindow } from '../app/windows.ts';
 import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Verify extends MaintCommand {
@@ -13,10 +14,9 @@ export class Verify extends MaintCommand {
       import('../engine/verbs/extend.ts'),
       import('../ui/verified.ts'),
     ]);
-    const live = await app.live(flags.env);
+    const live = await liveWindow(app, flags.env);
     if (!live) throw noWindow(flags.env ?? 'this state', 'verify');
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot verify ${live.id}` });
-    this.prepared = prepared;
     const result = await verify(await app.host(false), prepared, state);
     if (this.wantsJson) return await this.finish(result);
     await this.print(verifiedLines(result), result.exit);

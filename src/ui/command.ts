@@ -1,11 +1,13 @@
 // What every command shares: the flags, how it speaks, how it ends. A command itself is parse, one call, render, exit code.
+
 import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
-import { App } from '../app.ts';
+import { App } from '../app/app.ts';
+import { lastDone, liveWindow } from '../app/windows.ts';
 import { parseDuration } from '../engine/duration.ts';
 import type { Lease } from '../engine/journal.ts';
 import type { LeaseOptions } from '../engine/run.ts';
-import type { Asking, Prepared, VerbResult } from '../engine/verbs/result.ts';
+import type { Asking, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { isScreen, type Mode, modeOf } from './mode.ts';
@@ -75,7 +77,6 @@ export abstract class MaintCommand extends Command {
   private speaking:
     | { app: App; mode: Mode; renderer: Renderer; interrupt: { signal: AbortSignal; stop(): void } }
     | undefined;
-  protected prepared: Prepared | undefined;
   protected wantsJson = false;
 
   /** What oclif's own `run` does, without loading a configuration anew. */
@@ -118,7 +119,7 @@ export abstract class MaintCommand extends Command {
       await this.speaking?.renderer.stop();
       const lines = [
         `${doing}.`,
-        ...(await app.lastDone(environment)),
+        ...(await lastDone(app, environment)),
         'Its next write will be refused; yours begin when its last one cannot arrive any more (25 s at the most).',
       ];
       if (!this.wantsJson) await this.show(process.stderr, lines);
@@ -134,7 +135,7 @@ export abstract class MaintCommand extends Command {
   }
 
   private async confirm(app: App, mode: Mode, yes: boolean, asking: Asking): Promise<void> {
-    const environment = this.prepared?.environment ?? '';
+    const environment = app.prepared?.environment ?? '';
     const terminal = process.stdin.isTTY === true && process.stderr.isTTY === true && mode !== 'json';
     if (!yes && !terminal)
       throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
@@ -142,7 +143,7 @@ export abstract class MaintCommand extends Command {
       });
     await this.speaking?.renderer.stop();
     const { askingLines } = await import('./plan.ts');
-    if (mode !== 'json') await this.show(process.stderr, askingLines(this.prepared!, asking, terminal));
+    if (mode !== 'json') await this.show(process.stderr, askingLines(app.prepared!, asking, terminal));
     if (yes) return;
     const { typeToGoOn } = await import('./confirm.ts');
     await typeToGoOn(environment, app.options.interrupt.signal);
@@ -219,10 +220,10 @@ export abstract class MaintCommand extends Command {
     try {
       const { app } = this.speaking!;
       const journal = await app.journal();
-      const live = await app.live(this.prepared?.environment);
+      const live = await liveWindow(app, app.prepared?.environment);
       if (!live) return { lines: [`E_INTERRUPTED  ${error.message}; nothing was changed.`], next: STATUS };
       const { statusOf } = await import('../engine/verbs/look.ts');
-      const status = await statusOf({ journal }, live, undefined, this.prepared?.steps ?? []);
+      const status = await statusOf({ journal }, live, undefined, app.prepared?.steps ?? []);
       const next = status.next.map(nextText);
       const lines = [
         `E_INTERRUPTED  ${error.message}; nothing is lost.`,

@@ -1,7 +1,7 @@
 // What was accepted, line by line: a queue may hold a million writes, and none of them is kept in memory.
 import { once } from 'node:events';
 import type { IntentDetail } from '../../packages/intents/src/index.ts';
-import type { App } from '../app.ts';
+import type { App } from '../app/app.ts';
 import { detailJson } from './queue.ts';
 import { reserveFile } from './window.ts';
 

@@ -1,5 +1,7 @@
 // drop and requeue: the same flags, the same questions.
+
 import * as Flags from '@oclif/core/flags';
+import { chosenQueue, withQueue } from '../app/queue.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { MaintCommand } from './command.ts';
 import { oneOfBoth, queueFlags, receiptsOf, selectionFlags, selectionOf } from './queue-flags.ts';
@@ -30,8 +32,8 @@ export abstract class QueueMove extends MaintCommand {
     const receipts = receiptsOf(words);
     oneOfBoth(verb, receipts, flags.all === true);
     const selection = selectionOf(flags);
-    const { queue } = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
-    const result = await app.withQueue(queue, async (one, by) => {
+    const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const result = await withQueue(app, queue, async (one, by) => {
       if (flags.all && !flags.yes) {
         const { intents, next } = await one.list({ ...selection, limit: 1000 });
         throw new MaintError(

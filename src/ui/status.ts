@@ -1,5 +1,8 @@
 // status: from the journal, and where the secrets are at hand from a look at the world (what appeared, what drifted).
-import { type App, handedLine } from '../app.ts';
+
+import type { App } from '../app/app.ts';
+import { lookAtGuards } from '../app/guards.ts';
+import { actingOn, allLive, handedLine, lastWindow, liveHere } from '../app/windows.ts';
 import type { Recorded } from '../engine/events.ts';
 import { plan } from '../engine/plan.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
@@ -116,17 +119,17 @@ class Eye {
   }
 
   async isActedOn(): Promise<boolean> {
-    for (const environment of this.environments) if (await this.app.acting(environment)) return true;
+    for (const environment of this.environments) if (await actingOn(this.app, environment)) return true;
     return false;
   }
 
   async look(): Promise<StatusView> {
     const { environment, all } = this.options;
     if (!all) {
-      const live = await this.app.liveHere(environment);
+      const live = await liveHere(this.app, environment);
       return live ? await this.one(live) : none(environment, await this.elsewhere(environment));
     }
-    const windows = await this.app.allLive(environment);
+    const windows = await allLive(this.app, environment);
     const views: StatusView[] = [];
     for (const live of windows) views.push(await this.one(live));
     const exit = GRAVEST.find((code) => views.some((view) => view.exit === code)) ?? EXIT.DONE;
@@ -140,7 +143,7 @@ class Eye {
 
   /** The last window is not over: another state has it. */
   private async elsewhere(environment: string | undefined): Promise<string[]> {
-    const last = await this.app.lastWindow(environment);
+    const last = await lastWindow(this.app, environment);
     return last?.handed ? [handedLine(last, last.handed)] : [];
   }
 
@@ -149,7 +152,7 @@ class Eye {
   }
 
   private async one(live: WindowState): Promise<StatusView> {
-    const lease = await this.app.acting(live.window.environment);
+    const lease = await actingOn(this.app, live.window.environment);
     const notes: string[] = [];
     let guards: GuardLine[] = [];
     let status: Status;
@@ -176,7 +179,7 @@ class Eye {
       }
       [status, guards] = await Promise.all([
         statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined),
-        state.walls === 'closed' ? this.app.lookAtGuards(host, prepared.steps) : [],
+        state.walls === 'closed' ? lookAtGuards(host, prepared.steps) : [],
       ]);
     } catch (error) {
       if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { chosenQueue } from '../../app/queue.ts';
 import { durationFlag, MaintCommand } from '../../ui/command.ts';
 import { queueFlags } from '../../ui/queue-flags.ts';
 
@@ -34,7 +35,7 @@ export class QueueBackfill extends MaintCommand {
       import('../../ui/queue-backfill.ts'),
       import('../../ui/queue.ts'),
     ]);
-    const chosen = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const chosen = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
     const { place, done, lines, exit } = await backfillByHand(app, chosen, flags);
     await this.print(this.wantsJson ? replayedJson(place, done, exit) : lines, exit);
   }

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintError } from '../../errors/catalogue.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags, selectionFlags, selectionOf } from '../../ui/queue-flags.ts';
@@ -27,8 +28,8 @@ export class QueueExport extends MaintCommand {
         next: ['maint queue export --bodies --output accepted.ndjson'],
       });
     const { exportTo } = await import('../../ui/queue-export.ts');
-    const { queue } = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
-    const intents = await app.withQueue(queue, (one) =>
+    const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const intents = await withQueue(app, queue, (one) =>
       exportTo(app, one.export(selectionOf(flags), { bodies }), output),
     );
     if (output === undefined) process.exitCode = 0;

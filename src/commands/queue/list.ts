@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags, selectionFlags, selectionOf } from '../../ui/queue-flags.ts';
 
@@ -20,8 +21,8 @@ export class QueueList extends MaintCommand {
     const app = await this.app(flags);
     const { listJson, listLines } = await import('../../ui/queue.ts');
     const query = { ...selectionOf(flags), limit: flags.limit, ...(flags.after ? { after: flags.after } : {}) };
-    const { queue } = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
-    const page = await app.withQueue(queue, (one) => one.list(query));
+    const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const page = await withQueue(app, queue, (one) => one.list(query));
     await this.print(this.wantsJson ? listJson(page) : listLines(page, Date.now()), 0);
   }
 }

@@ -1,4 +1,5 @@
 import * as Args from '@oclif/core/args';
+import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintError } from '../../errors/catalogue.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags, receiptsOf } from '../../ui/queue-flags.ts';
@@ -16,8 +17,8 @@ export class QueueShow extends MaintCommand {
     const app = await this.app(flags);
     const { detailJson, showLines } = await import('../../ui/queue.ts');
     const [receipt] = receiptsOf([args.receipt]);
-    const { queue } = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
-    const one = await app.withQueue(queue, (opened) => opened.show(receipt!));
+    const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const one = await withQueue(app, queue, (opened) => opened.show(receipt!));
     if (!one)
       throw new MaintError('E_QUEUE', `No write of the queue has the receipt ${receipt}.`, {
         details: ['settled writes are forgotten after their retention, seven days unless the guards say otherwise'],

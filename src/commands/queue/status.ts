@@ -1,3 +1,4 @@
+import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags } from '../../ui/queue-flags.ts';
 
@@ -13,8 +14,8 @@ export class QueueStatusCommand extends MaintCommand {
     const { flags } = await this.parse(QueueStatusCommand);
     const app = await this.app(flags);
     const { statusJson, statusLines } = await import('../../ui/queue.ts');
-    const { queue } = await app.queue({ runbook: flags.runbook, environment: flags.env }, flags.queue);
-    const status = await app.withQueue(queue, (one) => one.status());
+    const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);
+    const status = await withQueue(app, queue, (one) => one.status());
     await this.print(this.wantsJson ? statusJson(status) : statusLines(status, Date.now()), 0);
   }
 }

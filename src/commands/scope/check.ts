@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { scopeSeen } from '../../app/guards.ts';
 import { MaintCommand, runbookFlags, stateFlag } from '../../ui/command.ts';
 
 export class ScopeCheck extends MaintCommand {
@@ -24,7 +25,11 @@ export class ScopeCheck extends MaintCommand {
     const { flags } = await this.parse(ScopeCheck);
     const app = await this.app(flags);
     const { scopeExit, scopeJson, scopeLines } = await import('../../ui/scope.ts');
-    const scope = await app.scope({ runbook: flags.runbook, environment: flags.env, only: [], skip: [] }, flags.guard);
+    const scope = await scopeSeen(
+      app,
+      { runbook: flags.runbook, environment: flags.env, only: [], skip: [] },
+      flags.guard,
+    );
     await this.print(this.wantsJson ? scopeJson(scope) : scopeLines(scope), scopeExit(scope));
   }
 }

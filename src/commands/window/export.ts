@@ -1,5 +1,6 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
+import { exportWindow } from '../../app/carry.ts';
 import { leaseFlags, MaintCommand, stateFlag } from '../../ui/command.ts';
 
 export class WindowExport extends MaintCommand {
@@ -25,7 +26,7 @@ export class WindowExport extends MaintCommand {
     const { args, flags } = await this.parse(WindowExport);
     const app = await this.app(flags);
     const { exportedJson, exportedLines } = await import('../../ui/window.ts');
-    const { file, path, flag } = await app.exportWindow(args.window, {
+    const { file, path, flag } = await exportWindow(app, args.window, {
       output: flags.output ?? `${args.window}.json`,
       copy: flags.copy === true,
       ...this.leaseOf(app, flags),

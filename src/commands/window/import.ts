@@ -1,4 +1,5 @@
 import * as Args from '@oclif/core/args';
+import { importWindow } from '../../app/carry.ts';
 import { leaseFlags, MaintCommand, stateFlag } from '../../ui/command.ts';
 
 export class WindowImport extends MaintCommand {
@@ -10,6 +11,6 @@ export class WindowImport extends MaintCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(WindowImport);
     const app = await this.app(flags);
-    await this.finish(await app.importWindow(args.file, this.leaseOf(app, flags)));
+    await this.finish(await importWindow(app, args.file, this.leaseOf(app, flags)));
   }
 }

@@ -1,0 +1,23 @@
+// This machine and this process, as the run lease names them.
+import { hostname, userInfo } from 'node:os';
+import type { Owner } from '../engine/journal.ts';
+import type { Machine } from '../engine/run.ts';
+
+export async function thisMachine(): Promise<Machine> {
+  const { isAlive, startTimeOf, thisProcess } = await import('../clients/process.ts');
+  const name = `${hostname()}/${thisProcess().bootId}/${thisProcess().pidNamespace}`;
+  return {
+    name,
+    owner: (verb): Owner => ({ name: `${user()}@${hostname()}`, ...thisProcess(), verb }),
+    dead: (owner) => isAlive(owner) === false,
+    running: ({ pid, startTime, host }) => (host === name ? startTimeOf(pid) === startTime : undefined),
+  };
+}
+
+function user(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return process.env['USER'] ?? 'unknown';
+  }
+}
