@@ -5,10 +5,14 @@ export const ROLES = {
   wall: { held: ['open'], endOrder: 1, onStartFailure: 'undo' },
   cache: { held: ['open'], endOrder: 2, onStartFailure: 'continue' },
   notice: { held: ['announced', 'open', 'soaking'], endOrder: 3, onStartFailure: 'continue' },
-  work: { held: ['open', 'soaking'], endOrder: 4, onStartFailure: 'undo' },
-  mute: { held: ['open', 'soaking'], endOrder: 5, onStartFailure: 'continue' },
-  lock: { held: ['open', 'soaking'], endOrder: 6, onStartFailure: 'undo' },
+  work: { held: ['open', 'soaking'], endOrder: 6, onStartFailure: 'undo' },
+  mute: { held: ['open', 'soaking'], endOrder: 7, onStartFailure: 'continue' },
+  lock: { held: ['open', 'soaking'], endOrder: 8, onStartFailure: 'undo' },
 } as const satisfies Record<Role, { held: readonly Phase[]; endOrder: number; onStartFailure: 'undo' | 'continue' }>;
+
+/** Before the rest of the work: what need not wait for a backfill, then the backfill. */
+const UNWAITING_WORK = 4;
+const AHEAD = 5;
 
 /** Walls close outside-in and open inside-out: the order of the families, from the outside. */
 export const WALL_DEPTH: Readonly<Record<string, number>> = { flag: 0, gateway: 0, drain: 1, command: 1, datastore: 2 };
@@ -51,10 +55,9 @@ export function endOrder(steps: readonly Step[]): Step[] {
   const rank = (step: Step) => {
     const role = roleOf(step);
     if (role === 'check') return 0;
+    if (isAhead(step)) return AHEAD;
+    if (step.release === 'after-soak' && role === 'work') return UNWAITING_WORK;
     const order = ROLES[role].endOrder;
-    // A backfill stands before the rest of its role, and what need not wait for it before that.
-    if (isAhead(step)) return order - 0.4;
-    if (step.release === 'after-soak' && role === 'work') return order - 0.6;
     return step.release === 'after-backfill' ? Math.max(order, ROLES.work.endOrder) : order;
   };
   return [...steps].reverse().sort((a, b) => rank(a) - rank(b));
