@@ -497,14 +497,14 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       const receipts: string[] = [];
       for (let n = 0; n < 7; n++)
         receipts.push(
-          receiptOf(await queue.accept(write({ surface: n < 4 ? 'notes' : 'tags', body: Buffer.from(`b${n}`) }))),
+          receiptOf(await queue.accept(write({ surface: n < 4 ? 'notes' : 'tags', body: Buffer.from(`the body of ${n}`) }))),
         );
       const page = await queue.list({ limit: 3 });
       expect(page.intents.map(({ receipt }) => receipt)).toEqual(receipts.slice(0, 3));
       const rest = await queue.list({ limit: 4, after: page.next ?? '' });
       expect(rest.intents.map(({ receipt }) => receipt)).toEqual(receipts.slice(3));
       expect(rest.next).toBeNull();
-      expect(JSON.stringify(page)).not.toContain('b0');
+      expect(JSON.stringify(page)).not.toContain('the body of');
       expect((await queue.list({ surface: 'tags' })).intents).toHaveLength(3);
       expect((await queue.list({ window: 'w-9' })).intents).toHaveLength(0);
       expect((await queue.list({ before: new Date(0) })).intents).toHaveLength(0);
@@ -512,7 +512,7 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       await expect(queue.list({ limit: 0 })).rejects.toMatchObject({ code: 'QUEUE_OPTIONS' });
       const exported = [];
       for await (const each of queue.export({ surface: 'notes' }, { bodies: true })) exported.push(each);
-      expect(exported.map(({ body }) => body)).toEqual([0, 1, 2, 3].map((n) => ({ encoding: 'utf8', data: `b${n}` })));
+      expect(exported.map(({ body }) => body)).toEqual([0, 1, 2, 3].map((n) => ({ encoding: 'utf8', data: `the body of ${n}` })));
       expect(exported[0]?.target).toBe('/notes?draft=1');
     });
 
