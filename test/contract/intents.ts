@@ -497,7 +497,9 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       const receipts: string[] = [];
       for (let n = 0; n < 7; n++)
         receipts.push(
-          receiptOf(await queue.accept(write({ surface: n < 4 ? 'notes' : 'tags', body: Buffer.from(`the body of ${n}`) }))),
+          receiptOf(
+            await queue.accept(write({ surface: n < 4 ? 'notes' : 'tags', body: Buffer.from(`the body of ${n}`) })),
+          ),
         );
       const page = await queue.list({ limit: 3 });
       expect(page.intents.map(({ receipt }) => receipt)).toEqual(receipts.slice(0, 3));
@@ -512,7 +514,9 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       await expect(queue.list({ limit: 0 })).rejects.toMatchObject({ code: 'QUEUE_OPTIONS' });
       const exported = [];
       for await (const each of queue.export({ surface: 'notes' }, { bodies: true })) exported.push(each);
-      expect(exported.map(({ body }) => body)).toEqual([0, 1, 2, 3].map((n) => ({ encoding: 'utf8', data: `the body of ${n}` })));
+      expect(exported.map(({ body }) => body)).toEqual(
+        [0, 1, 2, 3].map((n) => ({ encoding: 'utf8', data: `the body of ${n}` })),
+      );
       expect(exported[0]?.target).toBe('/notes?draft=1');
     });
 
