@@ -7,8 +7,11 @@ export type Phase = 'announced' | 'open' | 'soaking' | 'closed' | 'aborted';
 export type Role = 'wall' | 'cache' | 'notice' | 'work' | 'mute' | 'lock';
 /** When an action runs: the walls have closed, they have opened, the window is closed. */
 export type Edge = 'open' | 'reopen' | 'closed';
-/** When a check runs: before the first write, walls up, on demand, just before the walls open, during the soak. */
-export type Moment = 'before' | 'open' | 'now' | 'reopen' | 'soaking';
+/**
+ * When a check runs: before the first write, walls up, on demand, just before the walls open, during the soak.
+ * `glance` is for `status` while writes are refused: one look that waits for nothing, and is not journalled.
+ */
+export type Moment = 'before' | 'open' | 'now' | 'glance' | 'reopen' | 'soaking';
 
 /** What every plugin may know of a window. Times are RFC 3339, UTC. No clock: time enters by events only. */
 export interface Window {

@@ -1,4 +1,5 @@
-// What the guards say while a window is open: the one line of status that nobody else can tell.
+// The evidence line of status while writes are refused: what the guards say, and what the stores show.
+import type { Glanced } from '../engine/verbs/look.ts';
 
 export interface GuardLine {
   guard: string;
@@ -7,6 +8,16 @@ export interface GuardLine {
   queued: number | null;
   /** why there is no answer to read */
   problem: string | null;
+}
+
+/** "written 0", or where something was written, and what could not be seen. undefined: nothing watches. */
+export function writtenLine(glanced: readonly Glanced[]): string | undefined {
+  if (glanced.length === 0) return undefined;
+  const odd = glanced.filter(({ outcome }) => outcome !== 'pass');
+  if (odd.length === 0) return 'written 0';
+  return odd
+    .map(({ step, outcome, summary }) => `${outcome === 'unknown' ? 'not seen: ' : ''}${summary} (${step})`)
+    .join(' · ');
 }
 
 /** "refused 1,204 · queued 12", and who does not answer. undefined: there is nobody to ask. */

@@ -4,15 +4,15 @@ import type { App } from '../app/app.ts';
 import { lookAtGuards } from '../app/guards.ts';
 import { actingOn, allLive, handedLine, lastWindow, liveHere } from '../app/windows.ts';
 import type { Recorded } from '../engine/events.ts';
-import { plan } from '../engine/plan.ts';
+import { type Plan, plan } from '../engine/plan.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
-import { type Status, statusOf } from '../engine/verbs/look.ts';
+import { type Glanced, glance, type Status, statusOf } from '../engine/verbs/look.ts';
 import type { VerbHost } from '../engine/verbs/result.ts';
 import type { WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { progressOf } from './follow.ts';
-import { type GuardLine, guardsLine } from './guards.ts';
+import { type GuardLine, guardsLine, writtenLine } from './guards.ts';
 import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
@@ -33,6 +33,8 @@ export interface StatusOptions {
 const TICK_MS = 1_000;
 /** Nothing new in the journal: the times in the text grow old all the same. */
 const LOOK_MS = 5_000;
+/** Whoever asks for the status does not wait for a database that is gone. */
+const GLANCE_MS = 1_000;
 /** The world is other people's servers, some of which count calls. */
 const WORLD_MS = 30_000;
 /** What a monitor must hear of first. */
@@ -83,7 +85,7 @@ class Eye {
   /** by window: the last event that was told */
   private readonly told = new Map<string, number>();
   private readonly environments = new Set<string>();
-  private readonly worlds = new Map<string, { at: number; seq: number; planned: Awaited<ReturnType<typeof plan>> }>();
+  private readonly worlds = new Map<string, { at: number; seq: number; planned: Plan; writes: readonly Glanced[] }>();
   private hosts: { reading?: VerbHost; writing?: VerbHost } = {};
 
   constructor(app: App, options: StatusOptions) {
@@ -155,6 +157,7 @@ class Eye {
     const lease = await actingOn(this.app, live.window.environment);
     const notes: string[] = [];
     let guards: GuardLine[] = [];
+    let writes: readonly Glanced[] = [];
     let status: Status;
     try {
       const { prepared, state: found } = await this.app.prepareWindow(live, { lead: 'not looked at the world' });
@@ -167,16 +170,16 @@ class Eye {
       const quiet = state.reached && state.phase === 'open';
       let world = this.worlds.get(state.id);
       if (quiet && (!world || world.seq !== state.lastSeq || monotonicNow() - world.at >= WORLD_MS)) {
-        const planned = await plan(
-          { steps: prepared.steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow },
-          state.window,
-          state,
-          ['open'],
-          { rights: false },
-        );
-        world = { at: monotonicNow(), seq: state.lastSeq, planned };
+        const { steps } = prepared;
+        const looking = { steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
+        const [planned, writes] = await Promise.all([
+          plan(looking, state.window, state, ['open'], { rights: false }),
+          state.walls === 'closed' ? glance(host, steps, state, GLANCE_MS) : [],
+        ]);
+        world = { at: monotonicNow(), seq: state.lastSeq, planned, writes };
         this.worlds.set(state.id, world);
       }
+      writes = (quiet && world?.writes) || [];
       [status, guards] = await Promise.all([
         statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined),
         state.walls === 'closed' ? lookAtGuards(host, prepared.steps) : [],
@@ -188,18 +191,18 @@ class Eye {
       );
       status = await statusOf({ journal: await this.app.journal() }, live, lease, []);
     }
-    return viewOf(status, notes, guards, this.options.failOn);
+    return viewOf(status, notes, { guards, writes }, this.options.failOn);
   }
 }
 
 function viewOf(
   status: Status,
   notes: readonly string[],
-  guards: readonly GuardLine[],
+  { guards, writes }: { guards: readonly GuardLine[]; writes: readonly Glanced[] },
   failOn: 'open' | 'overdue',
 ): StatusView {
   const { state, ...rest } = status;
-  const seen = guardsLine(guards);
+  const seen = [guardsLine(guards), writtenLine(writes)].filter((line) => line !== undefined).join(' · ');
   const inTime = failOn === 'overdue' && status.exit === EXIT.OPEN && status.overdueMs === 0;
   const exit = inTime ? EXIT.DONE : status.exit;
   return {
@@ -207,7 +210,7 @@ function viewOf(
     over: status.exit === EXIT.DONE,
     lines: [
       ...status.lines.slice(0, 1),
-      ...[...status.lines.slice(1), ...(seen === undefined ? [] : [seen]), ...notes].map((line) => `  ${line}`),
+      ...[...status.lines.slice(1), ...(seen === '' ? [] : [seen]), ...notes].map((line) => `  ${line}`),
       nextLine(status.next.map(nextText)),
     ],
     json: {
@@ -216,6 +219,7 @@ function viewOf(
       exit,
       notes,
       ...(guards.length > 0 ? { guards } : {}),
+      ...(writes.length > 0 ? { writes } : {}),
       phase: state.phase,
       reached: state.reached,
       since: state.window.since,

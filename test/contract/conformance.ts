@@ -602,7 +602,7 @@ function action(plugin: Action, title: string, fixture: Of<'action', ActionWorld
 
 // ── Checks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const MOMENTS: readonly Moment[] = ['before', 'open', 'now', 'reopen', 'soaking'];
+const MOMENTS: readonly Moment[] = ['before', 'open', 'now', 'glance', 'reopen', 'soaking'];
 
 function check(plugin: Check, start: () => Promise<CheckWorld>): void {
   const h = harness(plugin, start);

@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { z } from 'zod';
 import { createGuard, type FlagSink, fileSource, type Guard } from '../../packages/guard/src/index.ts';
@@ -151,11 +152,13 @@ test('runbook check warns of tokens that a window outlives', async () => {
   expect(stdout).toMatch(/! refresh is refused, and the shortest token lives 15m: a window longer than 15m locks/);
 });
 
-test('status says what the guards refused while a window is open, and who does not answer', async () => {
+test('status says what the guards refused, what was written even so, and who does not answer', async () => {
   const watching = createGuard({ source: fileSource(join(folder, 'flag.json'), { pollMs: 50 }), log: () => {} });
   const guarded = createServer(watching.http((_request, response) => void response.writeHead(201).end()));
   await new Promise<void>((done) => guarded.listen(0, '127.0.0.1', done));
   const address = `http://127.0.0.1:${(guarded.address() as AddressInfo).port}`;
+  const database = new DatabaseSync(join(folder, 'app.db'));
+  database.exec('create table orders (id integer primary key); create table heartbeat (at text)');
   writeFileSync(
     join(folder, 'open.yaml'),
     `version: 1
@@ -164,6 +167,7 @@ contact: x
 steps:
   - { uses: flag/file, with: { path: flag.json } }
   - { uses: drain/inflight, with: { guards: ["${address}"] } }
+  - { uses: no-writes/sqlite, with: { path: app.db, for: 1s, allow: [{ table: heartbeat, because: lag probe }] } }
 `,
   );
   try {
@@ -171,14 +175,28 @@ steps:
     expect(started.output).toMatch(/drain +none in flight/);
     expect(started.code).toBe(0);
     for (let i = 0; i < 3; i++) expect((await fetch(`${address}/notes`, { method: 'POST' })).status).toBe(503);
-    expect((await run('status', '--env', 'watched')).stdout).toMatch(/\n {2}refused 3\n/);
+    expect((await run('status', '--env', 'watched')).stdout).toMatch(/\n {2}refused 3 · written 0\n/);
     const seen = await json(shapes.StatusShape, 'status', '--env', 'watched');
-    expect(seen).toMatchObject({ guards: [{ refused: 3, inFlight: 0, problem: null }] });
+    expect(seen).toMatchObject({
+      guards: [{ refused: 3, inFlight: 0, problem: null }],
+      writes: [{ step: 'no-writes', outcome: 'pass', summary: 'written 0' }],
+    });
+    database.exec("insert into heartbeat values ('now')");
+    expect((await run('status', '--env', 'watched')).stdout).toMatch(/\n {2}refused 3 · written 0\n/);
+    database.exec('insert into orders values (1), (2)');
+    expect((await run('status', '--env', 'watched')).stdout).toMatch(
+      /\n {2}refused 3 · written orders: .+ \(no-writes\)\n/,
+    );
+    database.close();
+    rmSync(join(folder, 'app.db'));
+    expect((await run('status', '--env', 'watched')).stdout).toMatch(/\n {2}refused 3 · not seen: .+ \(no-writes\)\n/);
   } finally {
     guarded.closeAllConnections();
     await new Promise((done) => guarded.close(done));
     await watching.close();
   }
-  expect((await run('status', '--env', 'watched')).stdout).toContain(`\n  no answer from ${new URL(address).host}\n`);
+  expect((await run('status', '--env', 'watched')).stdout).toContain(
+    `\n  no answer from ${new URL(address).host} · not seen: `,
+  );
   expect((await run('abort', '--env', 'watched')).code).toBe(0);
 });

@@ -123,6 +123,15 @@ export const StatusShape = z.union([
         }),
       )
       .optional(),
+    writes: z
+      .array(
+        z.strictObject({
+          step: z.string(),
+          outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown']),
+          summary: z.string(),
+        }),
+      )
+      .optional(),
     phase,
     reached: z.boolean(),
     since: time,

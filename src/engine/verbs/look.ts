@@ -169,6 +169,34 @@ export interface Verified {
   findings: string[];
 }
 
+export interface Glanced {
+  step: string;
+  outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
+  summary: string;
+}
+
+/** What the checks can tell at once, side by side; none of them waits longer than `withinMs`. */
+export async function glance(
+  host: VerbHost,
+  steps: readonly Step[],
+  state: WindowState,
+  withinMs: number,
+): Promise<Glanced[]> {
+  const { clients, emit, interrupt } = host;
+  const { signal } = interrupt;
+  const acting = { clients, signal, now: monotonicNow, emit, wait: (until: number) => waitUntil(until, signal) };
+  const checks = steps.filter(
+    (step) => !step.skipped && step.plugin.kind === 'check' && step.plugin.on.includes('glance'),
+  );
+  return await Promise.all(
+    checks.map(async (step): Promise<Glanced> => {
+      const dry = true;
+      const result = await runCheck(acting, step, 'glance', state, monotonicNow() + withinMs, dry);
+      return { step: step.id, outcome: result.outcome, summary: result.summary };
+    }),
+  );
+}
+
 /** All checks and all drift, now. */
 export async function verify(
   host: VerbHost,

@@ -8,7 +8,7 @@ import { OuterError } from '../../errors/catalogue.ts';
 /** How long nothing must be seen; the default is what the slowest backend needs to see everything. */
 export const For = duration().prefault('11s');
 
-export const MOMENTS: readonly Moment[] = ['open', 'now', 'reopen'];
+export const MOMENTS: readonly Moment[] = ['open', 'now', 'glance', 'reopen'];
 
 /** One thing that was written to. */
 export interface Write {
@@ -90,6 +90,8 @@ export async function noWrites<S>(
   }
   const noted = Noted.safeParse(context.evidence.open);
   const seen = noted.success ? watched.Seen.safeParse(noted.data.seen) : undefined;
+  if (context.moment === 'glance')
+    return await glance(watched, looks, noted.success && seen?.success ? seen.data : undefined, context.now());
   if (noted.success && seen?.success) return await audit(context, watched, looks, noted.data.at, seen.data);
   if (context.moment === 'now') return await watch(context, watched, looks);
   const summary = 'nothing was noted when the walls closed, so there is nothing to compare with';
@@ -259,6 +261,29 @@ async function audit<S>(
       evidence,
     };
   return { outcome: 'pass', summary, findings, evidence };
+}
+
+/** What is known by now: one look, no verdict on what may still show up. */
+async function glance<S>(
+  { sight, allow, unit }: Watched<S>,
+  looks: Looks<S>,
+  noted: S | undefined,
+  now: number,
+): Promise<CheckResult<Evidence>> {
+  if (noted === undefined)
+    return { outcome: 'inconclusive', summary: 'nobody noted where it stood', findings: [], evidence: nothing(now) };
+  const seen = await looks.look();
+  looks.throwLast();
+  const { writes, doubts } = await sight.compare(noted, seen!, noted);
+  const found = new Ledger();
+  found.add(sort(writes, allow).bad);
+  const lines = found.lines(unit).slice(0, MAX_LINES);
+  const evidence: Evidence = { at: iso(now), seen: null, found: lines };
+  const findings = [...lines, ...doubts];
+  if (found.size > 0) return { outcome: 'fail', summary: `written ${found.short()}`, findings, evidence };
+  if (doubts.length > 0)
+    return { outcome: 'inconclusive', summary: `written 0, but ${doubts.join('; ')}`, findings, evidence };
+  return { outcome: 'pass', summary: 'written 0', findings, evidence };
 }
 
 function sort(writes: readonly Write[], allow: Watched<unknown>['allow']): { bad: Write[]; good: Write[] } {
