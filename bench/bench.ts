@@ -133,7 +133,7 @@ function guardLines({ pairs, decisions }: GuardCosts): string[] {
     share(ratio),
     `≥ ${lower.toFixed(3)}x`,
     `${share(cpuRatio)} ≥ ${cpuLower.toFixed(3)}x`,
-    `${lower >= goal ? '✔' : '✘'} goal ≥ ${goal}x`,
+    goal === null ? 'the most there is' : `${lower >= goal ? '✔' : '✘'} goal ≥ ${goal}x`,
   ]);
   const nanoseconds = decisions.map(({ what, ns }) => [
     what,

@@ -51,11 +51,27 @@ process.on('message', (message) => {
     process.send?.({ cpu: user + system });
     return;
   }
-  const until = new Date(Date.now() + 3_600_000).toISOString();
-  sink?.document(message === 'on' ? JSON.stringify({ version: 1, holders: { 'w-bench': { until } } }) : null);
+  hold(message === 'on');
   process.send?.({ readOnly: guard.readOnly() });
 });
 process.on('disconnect', () => process.exit());
 
+/** The most that any refusal could reach: node:http, with an answer that was made before the request came. */
+async function ceilingPort(): Promise<number> {
+  const { status, headers, body } = guard.admit({ method: 'POST', url: '/items', headers: {} }).answer!;
+  const flat = Object.entries(headers).flat();
+  const server = createServer((_request, response) => response.writeHead(status, flat).end(body));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+function hold(on: boolean): void {
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  sink?.document(on ? JSON.stringify({ version: 1, holders: { 'w-bench': { until } } }) : null);
+}
+
 const open = process.argv[2] === 'fastify' ? fastifyPort : expressPort;
-process.send?.({ bare: await open(null), guarded: await open(guard) });
+hold(true);
+const ceiling = await ceilingPort();
+hold(false);
+process.send?.({ bare: await open(null), guarded: await open(guard), ceiling });

@@ -31,7 +31,8 @@ export interface Pairs {
   /** The same of the server's own processor time per request, which other work on the machine disturbs less. */
   cpuRatio: Spread;
   cpuLower: number;
-  goal: number;
+  /** null: only to compare with */
+  goal: number | null;
 }
 
 export interface DecisionCost {
@@ -54,12 +55,14 @@ export async function guardCosts(rounds: number): Promise<GuardCosts> {
       env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '' },
     });
     try {
-      const ports = await answer<{ bare: number; guarded: number }>(child);
+      const ports = await answer<{ bare: number; guarded: number; ceiling: number }>(child);
       const get = ['GET', '/items/7', ''] as const;
       const post = ['POST', '/items', BODY] as const;
       pairs.push(await compared(child, `${name}, read, off`, ports, get, 'off', rounds, GOAL_OFF));
       pairs.push(await compared(child, `${name}, write, off`, ports, post, 'off', rounds, GOAL_OFF));
       pairs.push(await compared(child, `${name}, refusals`, ports, post, 'on', rounds, GOAL_REFUSING));
+      const ceiling = { bare: ports.bare, guarded: ports.ceiling };
+      pairs.push(await compared(child, `${name}, node:http refusing by rote`, ceiling, post, 'on', rounds, null));
     } finally {
       child.disconnect();
     }
@@ -74,7 +77,7 @@ async function compared(
   [method, path, body]: readonly [string, string, string],
   flag: 'on' | 'off',
   rounds: number,
-  goal: number,
+  goal: number | null,
 ): Promise<Pairs> {
   child.send(flag);
   await answer(child);

@@ -22,6 +22,7 @@ import {
   compileSurfaces,
   judge,
   judgeCall,
+  passesAsSeen,
   type Rule,
   SAFE,
   type Surface,
@@ -237,7 +238,7 @@ export function createGuard(options: GuardOptions): Guard {
       rule = verdict.surface;
     } else {
       rule = surfaceSeen(rules, request);
-      if (rule?.disposition === 'pass' && !judge(rules, request).write) {
+      if (rule?.disposition === 'pass' && (passesAsSeen(rule, request) || !judge(rules, request).write)) {
         tally.count('passed', rule.name);
         return ADMITTED;
       }

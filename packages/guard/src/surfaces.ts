@@ -255,6 +255,16 @@ export function surfaceSeen(rules: Rules, request: WriteRequest): Rule | null {
   return null;
 }
 
+/**
+ * Whether what `surfaceSeen` found with the disposition `pass` passes: the cheap half of `judge`, which knows more ways to
+ * say yes. Where this says yes, `judge` does.
+ */
+export function passesAsSeen(rule: Rule, request: WriteRequest): boolean {
+  const { url, routedUrl = url } = request;
+  const path = rawPath(url);
+  return routedUrl === url && isPlain(path) && overridden(request) === null && exactParams(rule, path) !== null;
+}
+
 /** An upgrade (a WebSocket) may carry any number of writes: it goes on where a surface lets GET pass on exactly this path. */
 export function upgradePasses(rules: Rules, request: WriteRequest): boolean {
   const path = rawPath(request.url);

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { compileSurfaces, judge } from '../../../packages/guard/src/surfaces.ts';
+import { compileSurfaces, judge, passesAsSeen, surfaceSeen } from '../../../packages/guard/src/surfaces.ts';
 
 const rules = compileSurfaces(
   {
@@ -250,4 +250,35 @@ test('what passes is read as itself by every chain of servers', () => {
     }),
     { numRuns: 5_000 },
   );
+});
+
+test('the cheap answer that a POST passes is never another one than the whole look gives', () => {
+  const surfaces = [
+    { name: 'jobs', match: { methods: ['GET', 'DELETE'], path: '/jobs/:id/run' } },
+    { name: 'runs', match: { methods: ['POST'], path: '/jobs/:id/:verb' }, disposition: 'pass' },
+    { name: 'search', match: { methods: ['POST'], path: '/search' }, disposition: 'pass' },
+    { name: 'searches', match: { methods: ['PUT'], path: '/:any' } },
+  ];
+  const both = compileSurfaces(surfaces, []);
+  const headers = fc.constantFrom({}, {}, { 'x-http-method-override': 'DELETE' }, { 'x-http-method-override': 'POST' });
+  const query = fc.constantFrom('', '', '?q=1', '?_method=PUT', '?q=1&%5Fmethod=DELETE');
+  let cheap = 0;
+  fc.assert(
+    fc.property(
+      fc.constantFrom('POST', 'POST', 'PUT', 'DELETE'),
+      fc.oneof(fc.constantFrom('/search', '/SEARCH', '/jobs/7/run', '/jobs/a.b/stop'), mutated, built),
+      query,
+      headers,
+      fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: built }),
+      (method, path, asked, given, routedUrl) => {
+        const request = { method, url: path + asked, routedUrl, headers: given };
+        const rule = surfaceSeen(both, request);
+        if (rule?.disposition !== 'pass' || !passesAsSeen(rule, request)) return;
+        cheap += 1;
+        expect({ request, write: judge(both, request).write }).toEqual({ request, write: false });
+      },
+    ),
+    { numRuns: 20_000 },
+  );
+  expect(cheap).toBeGreaterThan(500);
 });

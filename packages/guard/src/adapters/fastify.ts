@@ -4,8 +4,8 @@ import type { Admission, Admit } from './exchange.ts';
 import { leaveAtEnd } from './http.ts';
 
 interface FastifyRequestLike {
-  readonly raw: IncomingMessage;
-  readonly originalUrl?: string;
+  /** `rewriteUrl` leaves what the client sent in `originalUrl`. */
+  readonly raw: IncomingMessage & { readonly originalUrl?: string };
 }
 
 interface FastifyReplyLike {
@@ -29,9 +29,9 @@ export type FastifyPlugin = (instance: FastifyLike, options: unknown, done: () =
 export function fastifyPlugin(admit: Admit): FastifyPlugin {
   function plugin(instance: FastifyLike, _options: unknown, done: () => void): void {
     instance.addHook('onRequest', (request, reply, next) => {
-      const { method = '', url = '', headers } = request.raw;
-      // `rewriteUrl` changes raw.url: the client's target and the routed one are both looked at.
-      const admission = admit({ method, url: request.originalUrl ?? url, routedUrl: url, headers });
+      // Both targets are looked at. Fastify's own `request.originalUrl` would add a property to each request.
+      const { method = '', url = '', originalUrl = url, headers } = request.raw;
+      const admission = admit({ method, url: originalUrl, routedUrl: url, headers });
       if (admission.wait === null) proceed(admission, request, reply, next);
       else void admission.wait(nodeBody(request.raw)).then((later) => proceed(later, request, reply, next));
     });

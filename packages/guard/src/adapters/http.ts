@@ -58,5 +58,6 @@ export function writeAnswer(answer: OwnAnswer, response: ServerResponse): void {
 export function leaveAtEnd(leave: () => void, request: IncomingMessage, response: ServerResponse): void {
   // `close` comes once, after the last byte as well as after an aborted request; for a client that has left, it has come.
   if (response.closed || (request.destroyed && !request.complete)) leave();
-  else response.once('close', leave);
+  // not `once`: that wraps the listener and takes it off again, for each request
+  else response.on('close', leave);
 }
