@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 const folder = mkdtempSync(join(tmpdir(), 'maint-test-'));
 const summary = join(folder, 'summary.json');
@@ -34,14 +35,15 @@ const jest = spawnSync(
 );
 const result = JSON.parse(readFileSync(summary, 'utf8')) as {
   numPassedTests: number;
-  numFailedTests: number;
   numPendingTests: number;
-  numFailedTestSuites: number;
   testResults: {
     name: string;
     startTime: number;
     endTime: number;
-    assertionResults: { status: string; fullName: string }[];
+    /** passed, or failed: also where the file itself could not be run */
+    status: string;
+    message: string;
+    assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
   }[];
 };
 rmSync(folder, { recursive: true, force: true });
@@ -62,6 +64,29 @@ if (pending.length > 0) {
 }
 // The services' own descriptions are not ours to ship: what compares with them runs where they lie beside the checkout.
 const owed = pending.filter(({ file }) => !file.endsWith('test/contract/strict-servers.test.ts'));
+// A long log is cut in its middle: what failed stands where it is read first.
+const failed = result.testResults
+  .filter(({ status }) => status === 'failed')
+  .flatMap(({ name: file, message, assertionResults }) => {
+    const tests = assertionResults.filter((one) => one.status === 'failed');
+    const told = tests.map((one) => ({ name: one.fullName, why: one.failureMessages.join('\n') }));
+    return told.length > 0 ? told : [{ name: file.replace(`${process.cwd()}/`, ''), why: message }];
+  });
+if (failed.length > 0) console.log('\nfailed');
+for (const { name, why } of failed)
+  console.log(
+    `  ${name}\n${firstLines(stripVTControlCharacters(why))
+      .map((line) => `      ${line}`)
+      .join('\n')}`,
+  );
 if (process.env['CI'] && owed.length > 0) console.log('\non CI a missing server is a failure');
-console.log(`\n${result.numPassedTests} passed, ${result.numFailedTests} failed, ${result.numPendingTests} skipped`);
+console.log(`\n${result.numPassedTests} passed, ${failed.length} failed, ${result.numPendingTests} skipped`);
 process.exit(jest.status !== 0 || (process.env['CI'] && owed.length > 0) ? 1 : 0);
+
+function firstLines(text: string): string[] {
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !/^\s+at .*node_modules/.test(line))
+    .slice(0, 12)
+    .map((line) => line.slice(0, 300));
+}
