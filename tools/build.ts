@@ -24,12 +24,12 @@ const builtins: Plugin = {
 
 /** Without schemas, YAML, a database or a terminal's list. */
 const CORE =
-  /\/src\/(errors|commands|main\.ts|app\.ts|engine\/(?!secret)|store\/(index|looking)\.ts|ui\/(?!terminal|steps|completion|rehearsal))/;
+  /\/src\/(errors|commands|main\.ts|app\/(?!backfill)|engine\/(?!secret)|store\/(index|looking)\.ts|ui\/(?!terminal|steps|completion|rehearsal|queue-backfill))/;
 
 // Made aside and put in place whole: what runs or is copied meanwhile never sees half a build, or none when this one fails.
 const aside = mkdtempSync(join(root, 'node_modules', '.maint-build-'));
 process.once('exit', () => rmSync(aside, { recursive: true, force: true }));
-await build({
+const { output } = await build({
   cwd: root,
   input: { main: 'src/main.ts', commands: 'src/commands/index.ts' },
   platform: 'node',
@@ -57,6 +57,12 @@ await build({
   checks: { ineffectiveDynamicImport: false },
   logLevel: 'warn',
 });
+// One static import too many, and every command loads it.
+const core = output.find((chunk) => chunk.type === 'chunk' && chunk.name === 'core');
+const heavy = (core?.type === 'chunk' ? core.moduleIds : []).filter((id) =>
+  /node_modules\/(zod|yaml|kysely|listr2|axios|execa)\//.test(id),
+);
+if (!core || heavy.length > 0) throw new Error(`what every command loads holds ${heavy[0] ?? 'nothing'}`);
 try {
   renameSync(`${root}dist`, join(aside, 'old'));
 } catch (error) {
