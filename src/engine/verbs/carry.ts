@@ -1,7 +1,6 @@
 // A window goes to another state: this one closes it and says where it went, the other one takes it in. At no time do
 // two states act on it. Of the outer world only the flag is touched, which says from then on which state carries the
 // window: a file can be taken in twice, and the second one finds that out there (docs/adr/0006).
-import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
@@ -79,7 +78,8 @@ export async function takeIn(
       if (live) throw openAlready(live, `has a window in ${journal.address} already`);
     }
     const by = run.lease.owner.name;
-    const carrier = `c-${randomBytes(8).toString('hex')}`;
+    // the global one: an import of node:crypto loads all of it with every command
+    const carrier = `c-${Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex')}`;
     const steps = file.live ? flagSteps(prepared?.steps ?? []) : [];
     const other = await carriedElsewhere(host, steps, id, carried.carriers);
     if (other && !options.takeover) throw elsewhere(id, other);
