@@ -63,13 +63,16 @@ export const flagRedis = defineFlag<RedisFlagParams, null>({
     const missing: string[] = [];
     try {
       const user = String(await io.redis.read(url, 'ACL', 'WHOAMI'));
-      for (const command of needed) {
-        const answer = String(await io.redis.read(url, 'ACL', 'DRYRUN', user, ...command));
-        if (answer !== 'OK') {
-          missing.push(
-            `Redis user ${user} may not ${command[0]} ${command[0] === 'PUBLISH' ? channel : key}: ${answer}`,
-          );
-        }
+      // side by side: one round trip
+      const answers = await Promise.all(
+        needed.map(async (command) => ({
+          command,
+          answer: String(await io.redis.read(url, 'ACL', 'DRYRUN', user, ...command)),
+        })),
+      );
+      for (const { command, answer } of answers) {
+        if (answer === 'OK') continue;
+        missing.push(`Redis user ${user} may not ${command[0]} ${command[0] === 'PUBLISH' ? channel : key}: ${answer}`);
       }
     } catch (error) {
       // before 7.0 the server cannot be asked: the write will tell
