@@ -79,6 +79,8 @@ async function ranDirectly(argv: readonly string[], root: string, pjson: Package
     bin: name,
     topicSeparator: ' ',
     rootPlugin: { name, hooks: {} },
+    // what to type next is checked against the flags of that command
+    findCommand: (wanted: string) => COMMANDS[wanted as keyof typeof COMMANDS],
   });
   const command = COMMANDS[id as keyof typeof COMMANDS] as unknown as CommandClass;
   command.id = id;

@@ -165,6 +165,14 @@ export class App {
   ): Promise<{ prepared: Prepared; state: WindowState }> {
     const { only, skip } = state.opened;
     const runbook = await this.storedRunbook(state);
+    if (options.skip) {
+      const { checkNames } = await import('../runbook/rules.ts');
+      checkNames(
+        '--skip',
+        options.skip,
+        runbook.steps.map((step) => step.id),
+      );
+    }
     const resolved = await this.resolved(runbook, { ...options, opening: true, skip: options.skip ?? [] });
     const prepared = { ...resolved, only, skip };
     this.prepared = prepared;

@@ -1,3 +1,4 @@
+import { shellWord } from '../ui/carry.ts';
 import { MaintCommand, windowFlags } from '../ui/command.ts';
 
 export class Start extends MaintCommand {
@@ -29,7 +30,7 @@ export class Start extends MaintCommand {
         ticket: flags.ticket,
         dryRun,
         ...this.leaseOf(app, flags),
-        again: ['maint', 'start', ...this.argv].join(' '),
+        again: ['maint', 'start', ...this.argv.filter((word) => word !== '--dry-run').map(shellWord)].join(' '),
       }),
     );
   }

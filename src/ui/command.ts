@@ -10,6 +10,7 @@ import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { carriedJson, carriedLine, type Given, givenOf } from './carry.ts';
 import { isScreen, type Mode, modeOf } from './mode.ts';
 import type { Renderer } from './progress.ts';
 
@@ -78,6 +79,7 @@ export abstract class MaintCommand extends Command {
     | { app: App; mode: Mode; renderer: Renderer; interrupt: { signal: AbortSignal; stop(): void } }
     | undefined;
   protected wantsJson = false;
+  private given: Given = {};
 
   /** What oclif's own `run` does, without loading a configuration anew. */
   go(): Promise<unknown> {
@@ -86,6 +88,7 @@ export abstract class MaintCommand extends Command {
 
   /** The composition root, wired to this terminal. */
   protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {
+    this.given = givenOf(flags);
     const [{ listenForSignals }, { createRenderer }, { outliveReaders, outOf }] = await Promise.all([
       import('./interrupt.ts'),
       import('./progress.ts'),
@@ -158,9 +161,19 @@ export abstract class MaintCommand extends Command {
 
   protected async print(what: Record<string, unknown> | unknown[] | string[], exit: ExitCode): Promise<void> {
     await this.speaking?.renderer.stop();
-    if (this.wantsJson) process.stdout.write(`${JSON.stringify(this.redact(what), null, 2)}\n`);
+    if (this.wantsJson) this.document(what);
     else await this.show(process.stdout, what as string[]);
     process.exitCode = exit;
+  }
+
+  private document(what: unknown): void {
+    const carried = carriedJson(what, this.given, (command) => this.flagsOf(command));
+    process.stdout.write(`${JSON.stringify(this.redact(carried), null, 2)}\n`);
+  }
+
+  private flagsOf(command: string): readonly string[] | undefined {
+    const found = this.config.findCommand(command.replace(' ', ':'));
+    return found && Object.keys(found.flags ?? {});
   }
 
   private redact<T>(value: T): T {
@@ -172,8 +185,9 @@ export abstract class MaintCommand extends Command {
     const [{ dress }, { outOf }] = await Promise.all([import('./layout.ts'), import('./output.ts')]);
     const out = outOf(stream);
     const to = { columns: out.columns, colours: isScreen(stream, process.env) };
+    const carried = lines.map((line) => carriedLine(line, this.given, (command) => this.flagsOf(command)));
     out.write(
-      dress(this.redact([...lines]), to)
+      dress(this.redact(carried), to)
         .map((line) => `${line}\n`)
         .join(''),
     );
@@ -191,7 +205,7 @@ export abstract class MaintCommand extends Command {
     const { signal } = this.speaking?.interrupt ?? {};
     if (known.code === 'E_STATE' && signal?.aborted) return await this.interrupted(signal.reason, known);
     await this.speaking?.renderer.stop();
-    if (this.wantsJson) process.stdout.write(`${JSON.stringify(this.redact(errorJson(known)), null, 2)}\n`);
+    if (this.wantsJson) this.document(errorJson(known));
     else await this.show(process.stderr, errorLines(known, { exit: process.stderr.isTTY !== true }));
     process.exitCode = known.exit;
   }
@@ -207,9 +221,7 @@ export abstract class MaintCommand extends Command {
         }
       : await this.whereItIs(error);
     if (this.wantsJson)
-      process.stdout.write(
-        `${JSON.stringify(this.redact({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) }), null, 2)}\n`,
-      );
+      this.document({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) });
     else await this.show(process.stderr, lines);
     process.exitCode = EXIT.INTERRUPTED;
   }

@@ -226,9 +226,15 @@ describe('looking', () => {
 });
 
 test('a window from its start to its report', async () => {
-  const start = ['start', '--window', '30m', '--reason', 'reindex', '--yes'];
+  const start = ['start', '--window', '30m', '--reason', 'reindex the documents', '--yes'];
   expect((await json(shapes.StatusShape, ['status'])).label).toBe('none');
-  expect((await json(shapes.VerbShape, [...start, '--dry-run'])).plan).toBeDefined();
+  const elsewhere = { MAINT_STATE: at('nobody.db') };
+  const planned = await json(shapes.VerbShape, [...start, '--dry-run', '--state', './state.db'], elsewhere);
+  expect(planned.plan).toBeDefined();
+  // as it stands it can be pasted
+  expect(planned.next[0]!.command).toBe(
+    'maint start --window 30m --reason "reindex the documents" --yes --state ./state.db --json',
+  );
   expect(existsSync(at('state.db'))).toBe(false);
   expect(await json(shapes.VerbShape, start)).toMatchObject({ exit: 0, phase: 'open' });
   const [status, verified, rehearsed] = await Promise.all([
@@ -237,6 +243,14 @@ test('a window from its start to its report', async () => {
     maint(['rehearse']),
   ]);
   expect(status).toMatchObject({ exit: 69, label: 'open' });
+  // who names the state is told to name it again: another one would say that nothing is open
+  const named = await maint(['status', '--state', './state.db', '--env', 'prod'], elsewhere);
+  expect(named.out).toMatch(
+    /\nNext: maint end --state \.\/state\.db --env prod --soak 1s by \S+ · maint extend --state /,
+  );
+  // a typo must not end what was to be left out
+  const skipped = await maint(['end', '--skip', 'crnos']);
+  expect([skipped.exit, skipped.err]).toEqual([64, expect.stringMatching(/"crnos"[\s\S]*--skip crons/)]);
   expect(verified.verified!.map((one) => one.outcome)).toEqual(['in sync', 'in sync', 'pass']);
   expect(rehearsed.out).toMatch(/is open: the world is seen as that window holds it/);
   expect(await json(shapes.VerbShape, ['extend', '--by', '5m'])).toMatchObject({ exit: 0 });

@@ -95,7 +95,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.`,
       details: warnings,
       look: 0,
-      next: [{ command: options.again.replace(' --dry-run', ''), why: 'do it' }],
+      next: [{ command: options.again, why: 'do it' }],
       plan: shown,
     };
   }
