@@ -1,5 +1,25 @@
 // The text of the flag document (one JSON object, many holders), edited in place: what belongs to other parties keeps
 // its bytes, so that taking our holder out again gives back exactly what was there.
+import { z } from 'zod';
+
+/** One holder as it stands in the flag document. Texts that a foreign holder lacks are empty. */
+export const FlagState = z.strictObject({
+  environment: z.string(),
+  since: z.string(),
+  until: z.string(),
+  reason: z.string(),
+  contact: z.string(),
+  status_page: z.string().optional(),
+  on_expiry: z.enum(['hold', 'open']),
+  /** the last word to people: what a banner shows */
+  note: z.string().optional(),
+  /** which state acts on the window, once it was carried from one to another: two that took it in see each other here */
+  carried_by: z.string().optional(),
+});
+export type FlagState = z.infer<typeof FlagState>;
+
+/** Ours to set and to leave out; what else stands in our holder is somebody else's. */
+const KNOWN: ReadonlySet<string> = new Set(Object.keys(FlagState.shape));
 
 /** What stands in front of a holder's members once it is parsed; missing or odd fields are the reader's business. */
 export type RawHolder = unknown;
@@ -94,8 +114,6 @@ function merged(text: string, start: number, to: Record<string, unknown>): strin
   if (others.length === 0) return fresh;
   return `${fresh.slice(0, -1)},${others.map(({ from, end }) => text.slice(from, end)).join(',')}}`;
 }
-
-const KNOWN = new Set(['environment', 'since', 'until', 'reason', 'contact', 'status_page', 'on_expiry', 'carried_by']);
 
 /** Together with the comma that stands before it; the first one's goes after it. */
 function without(text: string, { members }: Members, member: Member): string {

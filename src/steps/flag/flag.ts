@@ -2,7 +2,7 @@
 // document is read and how it is replaced if nobody else has replaced it meanwhile.
 //
 // The document goes with its last holder, unless it was there before the first one: then it stays, as it was.
-import { z } from 'zod';
+import type { z } from 'zod';
 import {
   defineResource,
   type Holder,
@@ -15,23 +15,7 @@ import {
 } from '../../engine/contract.ts';
 import type { Reader, Writer } from '../../engine/io.ts';
 import { OuterError } from '../../errors/catalogue.ts';
-import { BrokenDocument, type RawHolder, readHolders, withHolder } from './document.ts';
-
-/** One holder as it stands in the flag document. Texts that a foreign holder lacks are empty. */
-export const FlagState = z.strictObject({
-  environment: z.string(),
-  since: z.string(),
-  until: z.string(),
-  reason: z.string(),
-  contact: z.string(),
-  status_page: z.string().optional(),
-  on_expiry: z.enum(['hold', 'open']),
-  /** the last word to people: what a banner shows */
-  note: z.string().optional(),
-  /** which state acts on the window, once it was carried from one to another: two that took it in see each other here */
-  carried_by: z.string().optional(),
-});
-export type FlagState = z.infer<typeof FlagState>;
+import { BrokenDocument, FlagState, type RawHolder, readHolders, withHolder } from './document.ts';
 
 /** The document as it was read; `version` is what the backend compares with. */
 export interface Seen<V> {

@@ -6,8 +6,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { Redis } from 'ioredis';
 import { createGuard, fileSource } from '../../../packages/guard/src/index.ts';
 import { type Is, type Phase, type Resource, Stale, Unknown, type Window } from '../../../src/engine/contract.ts';
+import type { FlagState } from '../../../src/steps/flag/document.ts';
 import { flagFile } from '../../../src/steps/flag/file.ts';
-import type { FlagState } from '../../../src/steps/flag/flag.ts';
 import { flagRedis } from '../../../src/steps/flag/redis.ts';
 import { type TestClients, testClients } from '../../support/clients.ts';
 import { Crash, drive } from '../../support/drive.ts';
@@ -88,6 +88,19 @@ function twoHolders(
     });
     await go(flag(), params(), { ...A, until: '2026-11-24T02:45:00.000Z' }, 'open');
     expect(JSON.parse((await raw())!).holders['w-aaaa'].until).toBe('2026-11-24T02:45:00.000Z');
+    await go(flag(), params(), A, 'soaking');
+    expect(await raw()).toBeNull();
+  });
+
+  test('whatever we write of a window, we read back: each of its fields set, changed and gone again', async () => {
+    for (const more of [{ note: 'one' }, { note: 'two', carrier: 'c-1' }, { note: 'three', carrier: 'c-2' }, {}]) {
+      const window = { ...A, ...more };
+      await go(flag(), params(), window, 'open');
+      const holder = await see(flag(), params(), window);
+      expect(holder).toMatchObject({ reason: A.reason, ...(more.note && { note: more.note }) });
+      // no name twice: who parses it keeps either
+      expect((await raw())!.match(/"note"/g) ?? []).toHaveLength(more.note ? 1 : 0);
+    }
     await go(flag(), params(), A, 'soaking');
     expect(await raw()).toBeNull();
   });
