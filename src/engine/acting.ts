@@ -25,6 +25,8 @@ export interface Acting {
   awake?(): void;
   /** epoch milliseconds */
   now(): number;
+  /** epoch milliseconds by the store's clock, which dates what is journalled */
+  storeNow(): Promise<number>;
   /** resolves at `until` or as soon as the run is interrupted (rejects) */
   wait(until: number): Promise<void>;
   emit(progress: Progress): void;

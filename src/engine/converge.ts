@@ -357,13 +357,16 @@ async function takeResource(
     if (settle.length > 0) await acting.record(settle);
 
     if (decision.pending.length > 0) {
+      // Intents are dated by the store: of a clock that is behind ours each of them would be old enough at once.
+      const storeNow = await acting.storeNow();
+      const ahead = acting.now() - storeNow;
       const ripensAt = (pending: Decision['pending'][number]) => {
         if (resource.local === true || answered.has(pending.id)) return 0;
         // By whichever clock is nearer: a clock that was set back must not make this wait for an hour. Each attempt has
         // its own time: one that was given up says nothing of the next.
         const attempt = `${pending.since} ${pending.id}`;
         if (!firstSeen.has(attempt)) firstSeen.set(attempt, lookedAt);
-        return Math.min(Date.parse(pending.since), firstSeen.get(attempt) ?? lookedAt) + WRITE_DEADLINE_MS;
+        return Math.min(Date.parse(pending.since) + ahead, firstSeen.get(attempt) ?? lookedAt) + WRITE_DEADLINE_MS;
       };
       const green = decision.pending.filter((pending) => ripensAt(pending) > lookedAt);
       if (green.length > 0) {

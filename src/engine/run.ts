@@ -223,6 +223,7 @@ export class Run {
       mayWrite: (deadlineMs) => this.mayWrite(deadlineMs),
       awake: () => this.awake(),
       now: () => this.now(),
+      storeNow: () => this.storeNow(),
       wait: (until) => this.wait(until),
       emit: (progress) => this.host.emit(progress),
       running: (process) => this.host.machine.running(process),

@@ -174,6 +174,7 @@ export function machine(steps: readonly Step[], options: MachineOptions = {}) {
       record,
       mayWrite: async () => alive(),
       now,
+      storeNow: () => journal.now(),
       wait: async (to) => {
         alive();
         await wait(to);

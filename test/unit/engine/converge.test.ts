@@ -45,9 +45,9 @@ const opened: JournalEvent = {
 };
 
 /** A laptop: its processes come and go, the journal and the world stay. */
-function laptop(world: FakeWorld = fakeWorld()) {
+function laptop(world: FakeWorld = fakeWorld(), storeAhead = 0) {
   let clock = Date.parse('2026-12-01T02:00:00.000Z');
-  const journal = memoryJournal(() => clock);
+  const journal = memoryJournal(() => clock + storeAhead);
   const waits: number[] = [];
   let lease: Lease | undefined;
   const steps = fakeSteps(world);
@@ -80,6 +80,7 @@ function laptop(world: FakeWorld = fakeWorld()) {
       record,
       mayWrite: async () => undefined,
       now: () => clock,
+      storeNow: () => journal.now(),
       wait: async (until) => {
         waits.push(until - clock);
         clock = Math.max(clock, until);
@@ -331,6 +332,30 @@ describe('faults', () => {
     expect((await run(lost, ['open']))[0]!.failures).toEqual([]);
     expect(Math.max(...lost.waits)).toBeGreaterThan(9_000);
   });
+
+  test.each([-45_000, 45_000])(
+    'a state whose clock is %d ms from ours changes nothing of these 10 s',
+    async (ahead) => {
+      const lost = laptop(fakeWorld(), ahead);
+      lost.world.fault = { at: 'before', error: brokenConnection(), times: 1 };
+      expect((await run(lost, ['open']))[0]!.failures).toEqual([]);
+      expect(lost.waits.filter((ms) => ms > 9_000 && ms < 11_000)).toHaveLength(1);
+
+      // nor of what is left of them for who comes later
+      const dead = laptop(fakeWorld(), ahead);
+      let killed = false;
+      dead.world.tick = (name) => {
+        killed ||= name === 'before write';
+        if (killed) throw new Killed();
+      };
+      await expect(run(dead, ['open'])).rejects.toThrow(Killed);
+      dead.world.tick = () => undefined;
+      dead.advance(6_000);
+      expect((await run(dead, ['open']))[0]!.failures).toEqual([]);
+      expect(Math.max(...dead.waits)).toBeGreaterThan(3_000);
+      expect(Math.max(...dead.waits)).toBeLessThan(5_000);
+    },
+  );
 
   test('each attempt whose outcome is unknown gets its own 10 s, also after one that was answered', async () => {
     const twice = laptop();
