@@ -50,8 +50,12 @@ const ALIVE_MS = 6_000;
 /** More between two ticks of either clock: the laptop slept. */
 const SLEPT_MS = 2_000;
 const TICK_MS = 500;
+/** in a row, before a write, of a state that answers too slowly */
+const RENEWALS = 3;
 /** Of this machine's clock from that of a shared state. Beyond it people would be promised times that nobody else reads. */
 const SKEW_MS = 60_000;
+
+type Adopted = Parameters<Journal['adopt']> extends [Lease, ...infer Rest] ? Rest : never;
 
 export class Run {
   lease: Lease;
@@ -59,16 +63,20 @@ export class Run {
   private readonly lost = new AbortController();
   private readonly timer: NodeJS.Timeout;
   private ticked = { wall: Date.now(), mono: performance.now() };
-  private slept = false;
-  private renewed = performance.now();
+  /** how often this machine woke, and how often it had when the lease was asked for that is held now */
+  private woke = 0;
+  private heldSince = 0;
+  private renewed: number;
   private renewing: Promise<void> | undefined;
   private appending: Promise<void> = Promise.resolve();
   readonly signal: AbortSignal;
   readonly hard: AbortSignal;
 
-  constructor(host: Host, lease: Lease) {
+  /** `asked`: by performance.now(), before the lease was */
+  constructor(host: Host, lease: Lease, asked: number) {
     this.host = host;
     this.lease = lease;
+    this.renewed = asked;
     this.signal = AbortSignal.any([host.interrupt.signal, this.lost.signal]);
     this.hard = AbortSignal.any([host.interrupt.hard, this.lost.signal]);
     this.timer = setInterval(() => this.tick(), TICK_MS);
@@ -83,8 +91,18 @@ export class Run {
   private lookAtClocks(): void {
     const now = { wall: Date.now(), mono: performance.now() };
     if (now.wall - this.ticked.wall > SLEPT_MS + TICK_MS || now.mono - this.ticked.mono > SLEPT_MS + TICK_MS)
-      this.slept = true;
+      this.woke++;
     this.ticked = now;
+  }
+
+  /** Since the lease was asked for that is held now: an answer may be as old as the sleep was long. */
+  private get slept(): boolean {
+    return this.woke > this.heldSince;
+  }
+
+  /** of the lease, in milliseconds, at least */
+  private get left(): number {
+    return this.lease.expiresAt - this.lease.renewedAt - (performance.now() - this.renewed);
   }
 
   private renew(): Promise<void> {
@@ -96,10 +114,11 @@ export class Run {
 
   private async renewNow(): Promise<void> {
     const began = performance.now();
+    const { woke } = this;
     try {
       this.lease = await this.host.journal.renew(this.lease);
       this.renewed = began;
-      this.slept = false;
+      this.heldSince = woke;
     } catch (error) {
       if (error instanceof StaleToken) await this.takenOver();
       throw error;
@@ -119,10 +138,18 @@ export class Run {
 
   /** Before each outer write: proves the lease where the laptop may have slept, and leaves enough of it for the write. */
   async mayWrite(deadlineMs: number): Promise<void> {
-    this.lookAtClocks();
-    if (this.signal.aborted) throw this.signal.reason;
-    const left = this.lease.expiresAt - this.lease.renewedAt - (performance.now() - this.renewed);
-    if (this.slept || left < deadlineMs + 1000) await this.renew();
+    for (let renewals = 0; ; renewals++) {
+      this.lookAtClocks();
+      if (this.signal.aborted) throw this.signal.reason;
+      if (!this.slept && this.left >= deadlineMs + 1000) return;
+      if (renewals === RENEWALS)
+        throw new MaintError(
+          'E_STATE',
+          `the state at ${this.host.journal.address} answers too slowly: of a lease of ${LEASE_MS / 1000}s too little is left for a write`,
+          { next: ['run the same command again: it goes on from what is recorded'] },
+        );
+      await this.renew();
+    }
   }
 
   /** Between mayWrite and the write itself the lid may have been closed: then it does not go out. */
@@ -166,6 +193,27 @@ export class Run {
     return recorded;
   }
 
+  /**
+   * A window of another state (Journal.adopt). The token grows with it: a renewal that names the old one would find
+   * itself overtaken, so none is under way meanwhile.
+   */
+  async adopt(...what: Adopted): Promise<void> {
+    while (this.renewing) await this.renewing.catch(() => undefined);
+    this.renewing = this.adoptNow(what).finally(() => {
+      this.renewing = undefined;
+    });
+    await this.renewing;
+  }
+
+  private async adoptNow(what: Adopted): Promise<void> {
+    try {
+      this.lease = await this.host.journal.adopt(this.lease, ...what);
+    } catch (error) {
+      if (error instanceof StaleToken) await this.takenOver();
+      throw error;
+    }
+  }
+
   private async appendNow(state: WindowState, events: readonly JournalEvent[], how: 'append' | 'close'): Promise<void> {
     const kinds = `append ${[...new Set(events.map((event) => event.type))].join('+')}`;
     const step = stepOf(events[0]!);
@@ -187,6 +235,14 @@ export class Run {
     if (!(error instanceof MaintError) || error.code !== 'E_STATE') return;
     this.lookAtClocks();
     if (this.slept || performance.now() - this.renewed > LEASE_MS) await this.renew().catch(onlyTakenOver);
+  }
+
+  private async orWithoutState<T>(state: WindowState, work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw this.withoutState(state, error);
+    }
   }
 
   /** The journal cannot be written any more while things are ours: nothing further goes out, and a person must know. */
@@ -220,10 +276,10 @@ export class Run {
       signal: this.signal,
       hard: this.hard,
       record: (events) => this.append(state, events),
-      mayWrite: (deadlineMs) => this.mayWrite(deadlineMs),
+      mayWrite: (deadlineMs) => this.orWithoutState(state, this.mayWrite(deadlineMs)),
       awake: () => this.awake(),
       now: () => this.now(),
-      storeNow: () => this.storeNow(),
+      storeNow: () => this.orWithoutState(state, this.storeNow()),
       wait: (until) => this.wait(until),
       emit: (progress) => this.host.emit(progress),
       running: (process) => this.host.machine.running(process),
@@ -272,8 +328,8 @@ export async function withLease<T>(
   options: LeaseOptions,
   work: (run: Run) => Promise<T>,
 ): Promise<T> {
-  const { lease, quietAt } = await takeLease(host, environment, verb, options);
-  const run = new Run(host, lease);
+  const { lease, asked, quietAt } = await takeLease(host, environment, verb, options);
+  const run = new Run(host, lease, asked);
   point('lease', 'take', 'after');
   try {
     if (quietAt > run.now()) {
@@ -298,7 +354,7 @@ async function takeLease(
   environment: string,
   verb: string,
   options: LeaseOptions,
-): Promise<{ lease: Lease; quietAt: number }> {
+): Promise<{ lease: Lease; asked: number; quietAt: number }> {
   const { journal, machine, interrupt } = host;
   const owner = machine.owner(verb);
   const giveUp = monotonicNow() + (options.waitMs ?? 0);
@@ -344,8 +400,9 @@ async function takeLease(
         continue;
       } else instead = existing.token;
     }
+    const asked = performance.now();
     const answer = await journal.take(environment, owner, instead);
-    if ('taken' in answer) return { lease: answer.taken, quietAt };
+    if ('taken' in answer) return { lease: answer.taken, asked, quietAt };
     // Somebody was faster: look again, and say so if it is alive.
     if (monotonicNow() >= giveUp) throw busy(answer.held, await journal.now());
   }

@@ -84,13 +84,7 @@ export async function takeIn(
     const other = await carriedElsewhere(host, steps, id, carried.carriers);
     if (other && !options.takeover) throw elsewhere(id, other);
     try {
-      run.lease = await journal.adopt(
-        run.lease,
-        id,
-        file.events,
-        file.live ? [{ type: 'received', from, by, carrier }] : [],
-        file.live,
-      );
+      await run.adopt(id, file.events, file.live ? [{ type: 'received', from, by, carrier }] : [], file.live);
     } catch (error) {
       if (error instanceof WindowExists) throw here(id, journal.address);
       throw error;
