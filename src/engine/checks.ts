@@ -1,7 +1,12 @@
 // Checks: what only looks, at a moment of a window; its outcome and evidence are one journalled event.
 import { type Acting, describe, isFatal, pollOf, type StepFailure, StepProblem } from './acting.ts';
 import { type Moment, Refusal, type Step } from './contract.ts';
-import { checkedInPhase, evidenceOf, type WindowState } from './window.ts';
+import { type Checked, checkedInPhase, evidenceOf, type WindowState } from './window.ts';
+
+/** Not asked again in the same phase. */
+export function passed({ outcome }: Pick<Checked, 'outcome'>): boolean {
+  return outcome === 'pass' || outcome === 'inconclusive';
+}
 
 /** One check at one moment; what passed already in this phase is not asked again. Throws where it failed. */
 export async function takeCheck(
@@ -13,7 +18,7 @@ export async function takeCheck(
   if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment))
     return { text: 'nothing to check now', look: false };
   const before = checkedInPhase(acting.state, step.id, moment);
-  if (before?.outcome === 'pass' || before?.outcome === 'inconclusive') {
+  if (before && passed(before)) {
     return { text: `checked before: ${before.summary}`, look: before.outcome !== 'pass' };
   }
   const result = await runCheck(acting, step, moment, acting.state, deadline);

@@ -1,11 +1,12 @@
 // What converge would do, with nothing written. Observing is real, deciding is the same function, writing is done to a
 // copy in memory: so the plan of an end, of a start and a whole rehearsal are one mechanism.
-import { isOwed } from './actions.ts';
+import { actionEdges, isOwed } from './actions.ts';
+import { passed } from './checks.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Clients } from './io.ts';
 import { endOrder, isClosing, isHeld, roleOf } from './roles.ts';
-import type { Owned, WindowState } from './window.ts';
+import { checkedInPhase, type Owned, type WindowState } from './window.ts';
 
 export type Seen = Map<string, Is<any> | Unknown>;
 /** By step id. A whole step that could not be seen is an Unknown. */
@@ -172,6 +173,10 @@ export async function plan(
           closed: ['closed'],
           aborted: ['reopen', 'closed'],
         }[phase] as string[];
+        if (state?.phase === phase && actionEdges(state, step, phase).length === 0) {
+          entry.notes = ['done before'];
+          continue;
+        }
         const owed = phase === 'closed' && state !== undefined && isOwed(state, step, 'reopen');
         if (owed || step.plugin.on.some((edge) => edges.includes(edge))) entry.verdict = 'runs';
       } else if (step.plugin.kind === 'check') {
@@ -180,8 +185,17 @@ export async function plan(
           entry.notes = [step.plugin.on.includes('soaking') ? 'during the soak' : 'at the end'];
           continue;
         }
+        const before = state?.phase === phase ? checkedInPhase(state, step.id, 'open') : undefined;
+        if (before && passed(before)) {
+          entry.notes = [`checked before: ${before.summary}`];
+          continue;
+        }
         entry.verdict = 'cannot tell';
-        entry.notes = [`cannot tell before ${firstWall ?? 'the window is open'}`];
+        entry.notes = [
+          state?.phase === phase && state.wallsClosedAt !== undefined
+            ? 'not checked yet'
+            : `cannot tell before ${firstWall ?? 'the window is open'}`,
+        ];
       } else planResource(entry, step, phase, at, owned, world);
     }
   }

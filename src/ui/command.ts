@@ -198,7 +198,10 @@ export abstract class MaintCommand extends Command {
       import('./result.ts'),
       import('./mistyped.ts'),
     ]);
-    const known = asMaintError(mistypedFlag(error, this.id ?? '', Object.keys(this.ctor.flags)));
+    const known = asMaintError(
+      mistypedFlag(error, this.id ?? '', Object.keys(this.ctor.flags)),
+      ['maint', ...(this.id?.split(':') ?? [])].join(' '),
+    );
     this.wantsJson ||= this.argv.includes('--json');
     if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
     // A state that does not answer must not turn a Ctrl-C into an error of the state's, nor be asked once more.

@@ -14,7 +14,9 @@ export function planLines(plan: Plan): string[] {
     plan.steps.map((step) => step.id),
   );
   const whats = Math.max(0, ...plan.steps.map((step) => Math.min(WHAT_MAX, width(what(step)))));
-  return plan.steps.map((step) => `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step)}`);
+  return plan.steps.map(
+    (step) => `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step, plan.phases)}`,
+  );
 }
 
 /** `flag/file read-only.json`: the plugin, and the thing itself without saying the backend twice. */
@@ -35,9 +37,10 @@ function sign(step: PlannedStep): string {
   return step.changes.every((change) => change.to === null) ? '-' : '~';
 }
 
-function text(step: PlannedStep): string {
+function text(step: PlannedStep, phases: Plan['phases']): string {
   if (step.skipped) return `skipped: ${clean(step.skipped)}`;
-  const notes = step.kind === 'action' && step.notes.length === 0 ? ['now and at the end'] : step.notes;
+  const edges = step.kind === 'action' && step.notes.length === 0 && phases[0] === 'open' ? ['now and at the end'] : [];
+  const notes = [...edges, ...step.notes];
   const words = [...notes, ...step.missing.map((right) => `missing: ${right}`)]
     .map(clean)
     .filter((note) => note !== '');

@@ -88,8 +88,8 @@ export function errorJson(error: MaintError): Record<string, unknown> {
   };
 }
 
-/** Everything that is thrown, as an error of the catalogue. */
-export function asMaintError(error: unknown): MaintError {
+/** Everything that is thrown, as an error of the catalogue. `command` is the one whose help tells more. */
+export function asMaintError(error: unknown, command = 'maint'): MaintError {
   if (error instanceof MaintError) {
     // oclif puts its own words around what a flag's parser throws
     error.message = error.message.replace(/^Parsing --[\w-]+\s+/, '').replace(/\nSee more help with --help$/, '');
@@ -104,7 +104,7 @@ export function asMaintError(error: unknown): MaintError {
   const oclif = (thrown as { oclif?: { exit?: number } }).oclif;
   if (oclif)
     return new MaintError('E_USAGE', usageText(thrown.message), {
-      next: [/flag window/.test(thrown.message) ? 'maint start --window 30m' : 'maint --help'],
+      next: [/flag window/.test(thrown.message) ? 'maint start --window 30m' : `${command} --help`],
       cause: error,
     });
   return new MaintError('E_BUG', `${thrown.name}: ${thrown.message}`, {
@@ -119,8 +119,14 @@ export function asMaintError(error: unknown): MaintError {
 
 /** oclif's words for a wrong command line, without its frame. */
 function usageText(message: string): string {
-  return message
-    .replace(/^The following errors? occurred:\s*/, '')
-    .replace(/\nSee more help with --help$/, '')
-    .replace(/\n\s+/g, ' · ');
+  return (
+    message
+      .replace(/^The following errors? occurred:\s*/, '')
+      .replace(/\nSee more help with --help$/, '')
+      .replace(/\n\s+/g, ' · ')
+      .replace(/(Missing required flag) (?=\w)/g, '$1 --')
+      // the value is as it was parsed: 15m would be 900000
+      .replace(/(--[\w-]+)=\S+ cannot also be provided when using (--[\w-]+)/g, '$1 cannot be combined with $2')
+      .replace(/All of the following must be provided when using (--[\w-]+): (--[\w-]+)$/, '$1 needs $2 too')
+  );
 }

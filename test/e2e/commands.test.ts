@@ -88,7 +88,14 @@ describe('the command line', () => {
     [['strat'], 64, /no command "strat"[\s\S]*Next: maint start/],
     [['runbook', 'chekc'], 64, /no command "runbook chekc"[\s\S]*Next: maint runbook check/],
     [['start', '--widnow', '30m'], 64, /no --widnow \(did you mean --window\?\)/],
-    [['start'], 64, /window/],
+    [['start'], 64, /E_USAGE {2}Missing required flag --window\n/],
+    [['queue', 'drop', 'x'], 64, /Missing required flag --reason\nNext: maint queue drop --help/],
+    [
+      ['extend', '--by', '15m', '--until', '09:00Z'],
+      64,
+      /--by cannot be combined with --until\nNext: maint extend --help/,
+    ],
+    [['end', '--leave', 'crons'], 64, /--leave needs --reason too\nNext: maint end --help/],
     [['start', '--window', '0'], 64, /--window 0 is no duration/],
     [['rehearse', '--format', 'xml'], 64, /text, json, junit, github/],
     [['steps', 'flag/fiel'], 64, /"flag\/fiel"[\s\S]*maint steps flag\/file/],
@@ -254,6 +261,9 @@ test('a window from its start to its report', async () => {
   expect(verified.verified!.map((one) => one.outcome)).toEqual(['in sync', 'in sync', 'pass']);
   expect(rehearsed.out).toMatch(/is open: the world is seen as that window holds it/);
   expect(await json(shapes.VerbShape, ['extend', '--by', '5m'])).toMatchObject({ exit: 0 });
+  // the walls are closed: a plan of the same start does not wait for them
+  const replanned = await maint([...start, '--dry-run']);
+  expect(replanned.out).toMatch(/= checked before: [\s\S]*\n0 changes planned/);
 
   const database = new DatabaseSync(at('app.db'));
   database.exec("insert into documents (text) values ('late')");
@@ -272,6 +282,16 @@ test('a window from its start to its report', async () => {
   expect([unknown.exit, unknown.err]).toEqual([66, expect.stringContaining(report.window)]);
   expect(await json(shapes.VerbShape, ['abort'])).toMatchObject({ exit: 0 });
 }, 60_000);
+
+test('an announced window is not read-only, whatever moves it', async () => {
+  const own = { MAINT_STATE: at('announced.db') };
+  const announced = await maint(['announce', '--at', '2036-12-01T02:00Z', '--window', '30m', '--yes'], own);
+  expect(announced.exit).toBe(0);
+  const { out } = await maint(['extend', '--by', '15m'], own);
+  expect(out).toMatch(/^prod is announced to be read-only until 2036-12-01 02:45Z \(it was 2036-12-01 02:30Z\)\.$/m);
+  expect(out).toMatch(/^Next: maint start --window 45m \(adopts it, when it is time\) · maint abort \(cancels it\)$/m);
+  expect((await maint(['abort'], own)).exit).toBe(0);
+});
 
 describe('completion', () => {
   test.each(['zsh', 'fish'])('%s has a script', async (shell) => {

@@ -39,7 +39,12 @@ steps:
   );
   const at = { cwd: world.folder };
   const before = world.essence();
-  expect((await maint(['start', '-r', 'runbook.yaml', '--window', '30m', '--yes'], at)).code).toBe(0);
+  const start = await maint(['start', '-r', 'runbook.yaml', '--window', '30m', '--yes'], at);
+  // the baseline is done before the plan is shown, and says so
+  expect([start.code, start.stderr]).toEqual([
+    0,
+    expect.stringMatching(/^ {2}✔ reads +baseline: .* reads[\s\S]*\ncrash · /m),
+  ]);
   return { at, before, service, world };
 }
 

@@ -6,9 +6,9 @@ import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, withLease } from '../run.ts';
 import { fold } from '../window.ts';
-import { asOption, count, span } from '../words.ts';
+import { count, span } from '../words.ts';
 import { failureLines, lookLines } from './failures.ts';
-import type { Prepared, VerbHost, VerbResult } from './result.ts';
+import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
 
 export interface AnnounceOptions extends LeaseOptions {
@@ -76,10 +76,7 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       headline: `${environment} is ${moved ? 'now ' : ''}announced to be read-only ${span(startsAt, until)} on ${startsAt.slice(0, 10)}.${failed > 0 ? ` ${count(failed, 'notice')} could not follow:` : ''}`,
       details: [...failureLines(result.failures), ...lookLines(state)],
       look: failed + lookLines(state).length,
-      next: [
-        { command: `maint start --window ${asOption(options.windowMs)}`, why: 'when it is time: adopts it' },
-        { command: 'maint abort', why: 'cancels it, in words' },
-      ],
+      next: adoptOrCancel(options.windowMs),
       state,
     };
   });

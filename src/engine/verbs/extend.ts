@@ -1,7 +1,7 @@
 // extend and note: one event, then converge of the same phase: what carries the end follows, nothing else moves.
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
-import type { Step } from '../contract.ts';
+import type { Phase, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import { roleOf } from '../roles.ts';
 import { type LeaseOptions, withLease } from '../run.ts';
@@ -9,7 +9,7 @@ import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, lookLines } from './failures.ts';
-import type { Prepared, VerbHost, VerbResult } from './result.ts';
+import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { liveWindow } from './windows.ts';
 
 export interface ExtendOptions extends LeaseOptions {
@@ -53,20 +53,29 @@ export async function extend(
       code: result.stopped ? 'E_HELD' : undefined,
       environment,
       window: state.id,
-      headline: `${environment} stays ${state.phase === 'soaking' ? 'in its soak' : 'read-only'} until ${utc(until, { seconds: false, today: run.now() })} (it was ${utc(was, { seconds: false, today: run.now() })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
+      headline: `${environment} ${STAYS[state.phase]} until ${utc(until, { seconds: false, today: run.now() })} (it was ${utc(was, { seconds: false, today: run.now() })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
       details: [...failureLines(result.failures), ...lookLines(state)],
       look: result.failures.length + lookLines(state).length,
       next: [
         ...(result.failures.length > 0
           ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]
           : []),
-        { command: 'maint end', why: 'when it is done' },
-        { command: 'maint status' },
+        ...(state.phase === 'announced'
+          ? adoptOrCancel(Date.parse(until) - Date.parse(state.window.since))
+          : [{ command: 'maint end', why: 'when it is done' }, { command: 'maint status' }]),
       ],
       state,
     };
   });
 }
+
+const STAYS: Readonly<Record<Phase, string>> = {
+  announced: 'is announced to be read-only',
+  open: 'stays read-only',
+  soaking: 'stays in its soak',
+  closed: '',
+  aborted: '',
+};
 
 /** Half-way through its end, a window has no end to move: converging to `soaking` would go on opening the walls. */
 function refuseHalfOpen(environment: string, state: WindowState): void {

@@ -8,7 +8,7 @@ import { type Looking, type Plan, plan } from '../plan.ts';
 import { monotonicNow, waitUntil } from '../run.ts';
 import { failedThings, type Label, label, stillOurs, type WindowState } from '../window.ts';
 import { asOption, count, lasting, span, utc } from '../words.ts';
-import type { NextCommand, Prepared, VerbHost, VerbResult } from './result.ts';
+import { adoptOrCancel, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { recentWindows } from './windows.ts';
 
 export interface Status {
@@ -108,10 +108,7 @@ export async function statusOf(
     lines.push(
       `${env} is announced to be read-only ${span(window.since, window.until)} on ${window.since.slice(0, 10)} · ${state.id} · ${who} · "${window.reason}"`,
     );
-    next.push(
-      { command: startAgain, why: 'when it is time: adopts it' },
-      { command: 'maint abort', why: 'cancels it' },
-    );
+    next.push(...adoptOrCancel(Date.parse(window.until) - Date.parse(window.since)));
   } else lines.push(`${env} is ${what} · ${state.id} · ${who}`);
   for (const failure of state.failures.values()) lines.push(`${failure.step}  ${failure.message}`);
   const toUndo = stillOurs(state).length;
@@ -135,8 +132,7 @@ export async function statusOf(
       lines.push(`the last update is ${lasting(silent)} old: people wait for the next one`);
       next.push({ command: 'maint note "…, next update 02:40Z"', why: 'page and chat follow' });
     }
-    if (newcomers.length > 0)
-      next.push({ command: startAgain, why: 'stops what appeared since; the end does not move' });
+    if (newcomers.length > 0) next.push({ command: startAgain, why: 'stops what appeared since; the end stays' });
   }
   return {
     environment: env,

@@ -5,6 +5,7 @@ import type { Step, Surface } from '../contract.ts';
 import type { Plan } from '../plan.ts';
 import type { Host } from '../run.ts';
 import type { WindowState } from '../window.ts';
+import { asOption } from '../words.ts';
 
 /** A runbook that is ready to act: variables resolved, params parsed. */
 export interface Prepared {
@@ -34,6 +35,14 @@ export interface Prepared {
 export interface NextCommand {
   command: string;
   why?: string | undefined;
+}
+
+/** What there is to do with a window that was only announced, for so many milliseconds. */
+export function adoptOrCancel(windowMs: number): NextCommand[] {
+  return [
+    { command: `maint start --window ${asOption(windowMs)}`, why: 'adopts it, when it is time' },
+    { command: 'maint abort', why: 'cancels it' },
+  ];
 }
 
 export interface VerbResult {

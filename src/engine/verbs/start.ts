@@ -341,7 +341,9 @@ async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, 
   };
   return await Promise.all(
     steps.map(async (step): Promise<JournalEvent> => {
-      const deadline = monotonicNow() + Math.min(step.deadlineMs, BASELINE_MS);
+      const began = monotonicNow();
+      const deadline = began + Math.min(step.deadlineMs, BASELINE_MS);
+      host.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
       const result = await runCheck(looking, step, 'before', { window, checked: new Map() }, deadline, dry);
       if (result.outcome === 'fail')
         throw new MaintError(
@@ -349,6 +351,14 @@ async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, 
           `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`,
           { next: [`mend it, or leave it out: --skip ${step.id}`] },
         );
+      host.emit({
+        type: 'step-ended',
+        step: step.id,
+        label: step.plugin.name,
+        result: result.outcome === 'pass' ? 'ok' : 'look',
+        text: result.summary,
+        ms: monotonicNow() - began,
+      });
       return { type: 'checked', step: step.id, moment: 'before', ...result };
     }),
   );
