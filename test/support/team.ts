@@ -25,6 +25,8 @@ export type Fault =
   | { kind: 'sleep'; at: number; ms: number; mono: boolean }
   | { kind: 'taken over'; at: number; by: Verb; mono: boolean }
   | { kind: 'jump'; at: number; ms: number }
+  /** the other laptop's verb is quicker: it comes and goes after this one has looked, and before it has the lease */
+  | { kind: 'late'; after: Verb; fault?: Fault }
   /** the n-th write arrives, and its connection breaks */
   | { kind: 'broken'; at: number }
   /** the crons' server refuses every write */
@@ -68,6 +70,7 @@ export class Team {
   #pids = 0;
   #newestToken = 0;
   #overtake: ((verb: Verb) => Promise<void>) | undefined;
+  #quicker: (() => Promise<void>) | undefined;
   /** sleeps and overtakings that did happen */
   fired = 0;
   /** of the shared state's clock from true time */
@@ -112,9 +115,10 @@ export class Team {
     };
     this.#alive.set(pid, true);
     let other: Ran['other'];
-    const mine = (by: Verb) => async () => {
-      other = { verb: by, ran: await this.#process(1 - laptop, by, undefined, true) };
+    const mine = (by: Verb, its?: Fault) => async () => {
+      other = { verb: by, ran: await this.#process(1 - laptop, by, its, true) };
     };
+    if (fault?.kind === 'late') this.#quicker = mine(fault.after, fault.fault);
     if (fault?.kind === 'taken over') this.#overtake = async (by) => await mine(by)();
     const died = new Promise<never>((_, reject) => {
       process.die = () => reject(new Killed('killed'));
@@ -210,6 +214,11 @@ export class Team {
           const counts = key === 'append' || key === 'open' || key === 'close' || key === 'renew';
           if (counts) await this.#point(process);
           this.#mustLive(process);
+          if (key === 'take') {
+            const quicker = this.#quicker;
+            this.#quicker = undefined;
+            await quicker?.();
+          }
           const answer = await (value as (...args: unknown[]) => Promise<unknown>).apply(store, args);
           if (key === 'take' && 'taken' in (answer as object))
             process.token = (answer as { taken: { token: number } }).taken.token;
@@ -228,7 +237,8 @@ export class Team {
   async #point(process: Process): Promise<void> {
     this.#mustLive(process);
     const { fault } = process;
-    if (process.token === 0 || !fault || fault.kind === 'down' || fault.kind === 'broken') return;
+    if (process.token === 0 || !fault || fault.kind === 'down' || fault.kind === 'broken' || fault.kind === 'late')
+      return;
     if (++process.points !== fault.at) return;
     this.fired++;
     const { clocks } = process;

@@ -5,11 +5,11 @@ import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, withLease } from '../run.ts';
-import { fold } from '../window.ts';
+import { fold, type WindowState } from '../window.ts';
 import { count, span } from '../words.ts';
 import { failureLines, lookLines } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
-import { liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
+import { endedMeanwhile, liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
 
 export interface AnnounceOptions extends LeaseOptions {
   /** RFC 3339 */
@@ -29,8 +29,7 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       next: ['maint announce --at 2026-12-01T02:00Z --window 30m', 'now? maint start --window 30m'],
     });
   const before = await liveWindow(host, environment, prepared);
-  if (before && before.phase !== 'announced')
-    throw openAlready(before, 'is not to be announced: a window is under way');
+  if (before) mustBeAhead(before);
   if (before) refuseOther(before, prepared);
   const by = host.machine.owner('announce').name;
   const { reason, ticket } = options;
@@ -59,6 +58,8 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
   return await withLease(host, environment, 'announce', options, async (run) => {
     let state = await liveWindow(host, environment, prepared);
     if (state && state.id !== before?.id) throw openAlready(state, 'was opened by somebody else meanwhile');
+    if (before && !state) throw endedMeanwhile(before.id, 'maint status');
+    if (state) mustBeAhead(state);
     const began: JournalEvent = { type: 'run', state: 'began', verb: 'announce', owner: run.lease.owner.name };
     const moved = state !== undefined;
     if (state) await run.append(state, [began, { type: 'moved', startsAt, until, by: run.lease.owner.name }]);
@@ -80,4 +81,8 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       state,
     };
   });
+}
+
+function mustBeAhead(state: WindowState): void {
+  if (state.phase !== 'announced') throw openAlready(state, 'is not to be announced: a window is under way');
 }

@@ -133,12 +133,11 @@ export async function note(
  * does it otherwise. Returns the state as it is then.
  */
 export async function markOverdue(host: VerbHost, prepared: Prepared, live: WindowState): Promise<WindowState> {
-  if (live.window.overdue || live.phase !== 'open' || !live.reached) return live;
-  if (Date.parse(live.window.until) > (await host.journal.now())) return live;
+  if (!isDue(live, await host.journal.now())) return live;
   try {
     return await withLease(host, prepared.environment, 'status', { skew: 'say' }, async (run) => {
       const state = await liveWindow(host, prepared.environment, prepared);
-      if (state?.id !== live.id || state.window.overdue || state.phase !== 'open') return state ?? live;
+      if (state?.id !== live.id || !isDue(state, await host.journal.now())) return state ?? live;
       await mustCarry(host, prepared, state);
       await run.append(state, [{ type: 'overdue' }]);
       await converge(run.acting(state, tellers(prepared, state)), 'open', { verb: 'overdue', partial: true });
@@ -149,6 +148,10 @@ export async function markOverdue(host: VerbHost, prepared: Prepared, live: Wind
     if (error instanceof MaintError && (error.code === 'E_BUSY' || error.code === 'E_REFUSED')) return live;
     throw error;
   }
+}
+
+function isDue({ window, phase, reached }: WindowState, now: number): boolean {
+  return !window.overdue && phase === 'open' && reached && Date.parse(window.until) <= now;
 }
 
 /** What tells people: a note moves nothing else. The flag carries the banner's words, where it is held already. */

@@ -18,6 +18,7 @@ import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import {
+  endedMeanwhile,
   foreignHolders,
   liveWindow,
   newWindowId,
@@ -45,10 +46,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   const live = await liveWindow(host, environment, prepared);
   if (live) {
     refuseOther(live, prepared);
-    // A window that is closing can be made read-only again as long as its backfill is not done: that stops first.
-    const halted = live.phase === 'closed' && !live.reached && backfillIsOwed(prepared, live);
-    if (live.phase !== 'open' && live.phase !== 'announced' && live.phase !== 'soaking' && !halted)
-      throw openAlready(live, 'is on its way out');
+    refuseEnding(live, prepared);
   }
   const announced = live?.phase === 'announced';
   const fresh = provisionalWindow(prepared, options, host);
@@ -104,10 +102,8 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   return await withLease(host, environment, 'start', options, async (run) => {
     let current = await liveWindow(host, environment, prepared);
     if (current && current.id !== live?.id) throw openAlready(current, 'was opened by somebody else meanwhile');
-    if (live && !current)
-      throw new MaintError('E_NO_WINDOW', `${live.id} was ended by somebody else meanwhile. Nothing changed.`, {
-        next: [options.again],
-      });
+    if (live && !current) throw endedMeanwhile(live.id, options.again);
+    if (current) refuseEnding(current, prepared);
     if (current) await mustCarry(host, prepared, current);
     // Between the plan and the lease somebody may have thought for minutes; with --yes it was just made.
     let agreed = shown;
@@ -132,6 +128,13 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     }
     return await opened(host, run, prepared, current, options, live?.reached === true && !announced);
   });
+}
+
+function refuseEnding(state: WindowState, prepared: Prepared): void {
+  // A window that is closing can be made read-only again as long as its backfill is not done: that stops first.
+  const halted = state.phase === 'closed' && !state.reached && backfillIsOwed(prepared, state);
+  if (state.phase !== 'open' && state.phase !== 'announced' && state.phase !== 'soaking' && !halted)
+    throw openAlready(state, 'is on its way out');
 }
 
 function backfillIsOwed(prepared: Prepared, state: WindowState): boolean {

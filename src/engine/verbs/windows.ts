@@ -44,6 +44,12 @@ export function openAlready(state: WindowState, why: string): MaintError {
   );
 }
 
+export function endedMeanwhile(id: string, next: string): MaintError {
+  return new MaintError('E_NO_WINDOW', `${id} was ended by somebody else meanwhile. Nothing changed.`, {
+    next: [next],
+  });
+}
+
 /** The same text converges; another text is another intention. */
 export function refuseOther(live: WindowState, prepared: Prepared): void {
   const was = live.opened;
