@@ -18,11 +18,13 @@ export interface EndFlags {
 }
 
 export async function endWindow(app: App, flags: EndFlags, lease: LeaseOptions): Promise<VerbResult> {
-  const { end, leave, nothingToEnd, removeHolder } = await import('../engine/verbs/end.ts');
+  const { end, leave, nothingToEnd } = await import('../engine/verbs/end.ts');
   const { reason = '', skip = [] } = flags;
   const choice = { runbook: flags.runbook, environment: flags.env, only: [], skip: [] };
-  if (flags.holder)
+  if (flags.holder) {
+    const { removeHolder } = await import('../engine/verbs/holder.ts');
     return await removeHolder(await app.host(true), await app.prepare(choice), flags.holder, reason, lease);
+  }
   const live = await liveWindow(app, flags.env);
   if (!live) {
     // Only to look whether the world is as it was: without a runbook there is nothing to look at.

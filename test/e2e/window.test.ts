@@ -153,6 +153,24 @@ describe('a window', () => {
     expect(at.file('app.cron')).toBe(CRONTAB);
   });
 
+  test('that was left behind while its server was away is removed once it is back, by the state that left it', async () => {
+    const at = world();
+    await maint(START, at);
+    const before = at.file('flag.json');
+    const id = /w-\w{6}/.exec(before)![0];
+    expect((await maint(['end', '--leave', 'flag', '--reason', 'gone'], at)).code).toBe(0);
+    expect((await maint(['end', '--soak', '1s'], at)).code).toBe(0);
+    expect(at.file('flag.json')).toBe(before);
+    const orphan = await maint(['end', '--runbook', 'runbook.yaml'], at);
+    expect([orphan.code, orphan.output]).toEqual([68, expect.stringContaining(`--holder ${id}`)]);
+    const removed = await maint(['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'it is back'], at);
+    expect([removed.code, at.has('flag.json')]).toEqual([0, false]);
+    expect(at.file('app.cron')).toBe(CRONTAB);
+    expect((await maint(['end', '--runbook', 'runbook.yaml'], at)).code).toBe(0);
+    const report = await maint(['report', id, '--json'], at);
+    expect([report.code, report.stdout]).toEqual([0, expect.stringContaining('it is back')]);
+  });
+
   test('of somebody else stays: the end names who still holds', async () => {
     const at = world();
     at.write(

@@ -9,13 +9,13 @@ import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
-import { actionKey, fold, soakVerdict, stillOurs, type WindowState } from '../window.ts';
+import { actionKey, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines } from './failures.ts';
 import { failed, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
-import { foreignHolders, liveWindow, openedEvent } from './windows.ts';
+import { foreignHolders, liveWindow } from './windows.ts';
 
 export interface EndOptions extends LeaseOptions {
   /** default: as the window was opened with */
@@ -218,7 +218,7 @@ async function soak(
   );
 }
 
-async function finish(
+export async function finish(
   host: VerbHost,
   run: Run,
   prepared: Prepared,
@@ -403,64 +403,6 @@ export async function leave(
       state,
     };
   });
-}
-
-/** end --holder ID: removes the holder of a window that no state knows any more, through the same converge. */
-export async function removeHolder(
-  host: VerbHost,
-  prepared: Prepared,
-  id: string,
-  reason: string,
-  options: LeaseOptions,
-): Promise<VerbResult> {
-  const { environment } = prepared;
-  const reader = () => host.clients.reader({ signal: host.interrupt.signal, deadline: monotonicNow() + 10_000 });
-  const owners: { step: string; state: Record<string, unknown>; since: string; until: string; reason: string }[] = [];
-  const seen: string[] = [];
-  for (const step of prepared.steps) {
-    if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
-    for (const holder of await step.plugin.holders(reader(), step.params)) {
-      seen.push(holder.id);
-      if (holder.id === id)
-        owners.push({
-          step: step.id,
-          state: holder.state,
-          since: holder.since,
-          until: holder.until,
-          reason: holder.reason,
-        });
-    }
-  }
-  const first = owners[0];
-  if (!first)
-    throw new MaintError('E_NO_WINDOW', `No flag of this runbook has a holder ${id}. Nothing changed.`, {
-      details: seen.length > 0 ? [`there are: ${seen.join(', ')}`] : ['there is none at all'],
-      next: ['maint status'],
-    });
-  return await withLease(
-    host,
-    environment,
-    'end --holder',
-    { ...options, skew: 'say' },
-    async (run): Promise<VerbResult> => {
-      // Adopted: journalled as if we had put it there, so that removing it is an ordinary undo of a window.
-      const events: JournalEvent[] = [
-        openedEvent(host, prepared, {
-          until: first.until,
-          reason: `orphan: ${first.reason}`,
-          by: run.lease.owner.name,
-        }),
-        { type: 'note', text: `adopted to be removed: ${reason}`, by: run.lease.owner.name },
-        ...owners.flatMap((owner): JournalEvent[] => [
-          { type: 'intent', step: owner.step, changes: [{ id, from: null, to: owner.state }] },
-          { type: 'outcome', step: owner.step, results: [{ id, is: owner.state }] },
-        ]),
-        { type: 'walls', state: 'closed' },
-      ];
-      const state = fold(id, await run.openWindow(id, events), prepared.surfaces)!;
-      return await finish(host, run, prepared, state, 'abort', 'aborted', { skip: [], dryRun: false });
-    },
-  );
 }
 
 function extendedTo({ window }: WindowState): string {
