@@ -40,6 +40,8 @@ const WANTED: readonly Wanted[] = [
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
     tests: 'the web page of the example world',
   },
+  { package: 'zsh', programs: ['zsh'], tests: 'maint completion zsh' },
+  { package: 'fish', programs: ['fish'], tests: 'maint completion fish' },
 ];
 
 const POLICY = '/usr/sbin/policy-rc.d';

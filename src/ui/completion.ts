@@ -32,7 +32,7 @@ interface Loaded {
   args: Record<string, { name: string; options?: readonly string[] }>;
 }
 
-const FILES = new Set(['runbook', 'world', 'output', 'state']);
+const FILES = new Set(['runbook', 'world', 'output', 'state', 'queue']);
 
 export function wordsOf(commands: readonly unknown[], plugins: readonly string[]): CommandWords[] {
   return (commands as Loaded[])
@@ -71,12 +71,11 @@ export function completionScript(
   bin: string,
 ): string {
   if (shell === 'fish') return fish(commands, bin);
-  const script = bash(commands, bin);
-  // zsh runs bash's completion functions itself.
-  return shell === 'bash' ? script : `autoload -U +X bashcompinit && bashcompinit\n${script}`;
+  return words(commands, bin) + (shell === 'bash' ? bash(bin) : zsh(bin));
 }
 
-function bash(commands: readonly CommandWords[], bin: string): string {
+/** The function of bash and zsh that finds out what fits: `found`, or `files` where files do. */
+function words(commands: readonly CommandWords[], bin: string): string {
   const nested = [...new Set(commands.filter((one) => one.name.includes(' ')).map((one) => one.name.split(' ')[0]!))];
   const tops = [...new Set(commands.map((one) => one.name.split(' ')[0]!))].sort();
   const cases = commands.map((one) => {
@@ -85,21 +84,21 @@ function bash(commands: readonly CommandWords[], bin: string): string {
       .filter((flag) => flag.value)
       .map((flag) => {
         const names = [`--${flag.name}`, ...(flag.char ? [`-${flag.char}`] : [])].join('|');
-        const reply = FILES.has(flag.name) ? '_files=1' : `words="${flag.options.join(' ')}"`;
+        const reply = FILES.has(flag.name) ? 'files=1' : `found="${flag.options.join(' ')}"`;
         return `      ${names}) ${reply}; valued=1 ;;`;
       });
-    const rest = one.file ? '_files=1' : `words="${one.values.join(' ')}"`;
+    const rest = one.file ? 'files=1' : `found="${one.values.join(' ')}"`;
     return [
       `    "${one.name}")`,
       ...(valued.length === 0 ? [] : ['      case "$previous" in', ...valued.map((line) => `  ${line}`), '      esac']),
       `      if [[ -z $valued ]]; then`,
-      `        if [[ $current == -* ]]; then words="${flags}"; else ${rest}; fi`,
+      `        if [[ $current == -* ]]; then found="${flags}"; else ${rest}; fi`,
       '      fi ;;',
     ].join('\n');
   });
-  return `# completion of ${bin} for bash (and for zsh, through bashcompinit)
-_${bin}() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" previous="" command="" words="" valued="" _files="" at word
+  return `# completion of ${bin}
+_${bin}_words() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" previous="" command="" valued="" at word
   ((COMP_CWORD > 0)) && previous="\${COMP_WORDS[COMP_CWORD-1]}"
   for ((at = 1; at < COMP_CWORD; at++)); do
     word="\${COMP_WORDS[at]}"
@@ -109,24 +108,47 @@ _${bin}() {
       ${nested.join('|') || '-'}) command="$command $word" ;;
     esac
   done
-  COMPREPLY=()
   case "$command" in
-    "") words="${tops.join(' ')} help --help --version" ;;
+    "") found="${tops.join(' ')} help --help --version" ;;
 ${nested
   .map((topic) => {
     const inside = commands.filter((one) => one.name.startsWith(`${topic} `)).map((one) => one.name.split(' ')[1]);
-    return `    ${topic}) words="${inside.join(' ')}" ;;`;
+    return `    ${topic}) found="${inside.join(' ')}" ;;`;
   })
   .join('\n')}
 ${cases.join('\n')}
   esac
-  if [[ -n $_files ]]; then
-    while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$current")
+}
+`;
+}
+
+function bash(bin: string): string {
+  return `_${bin}() {
+  local found="" files="" one
+  _${bin}_words
+  COMPREPLY=()
+  if [[ -n $files ]]; then
+    # a folder's name goes on, and a space in a name is escaped; words are no files, whatever is called like them here
+    compopt -o filenames 2>/dev/null || :
+    while IFS= read -r one; do COMPREPLY+=("$one"); done < <(compgen -f -- "\${COMP_WORDS[COMP_CWORD]}")
   else
-    while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -W "$words" -- "$current")
+    while IFS= read -r one; do COMPREPLY+=("$one"); done < <(compgen -W "$found" -- "\${COMP_WORDS[COMP_CWORD]}")
   fi
 }
-complete -o filenames -F _${bin} ${bin}
+complete -F _${bin} ${bin}
+`;
+}
+
+function zsh(bin: string): string {
+  return `_${bin}() {
+  local -a COMP_WORDS
+  local COMP_CWORD=$((CURRENT - 1)) found="" files=""
+  COMP_WORDS=("\${words[@]}")
+  # arrays from 0, as in bash
+  emulate ksh -c _${bin}_words
+  if [[ -n $files ]]; then _files; else compadd -- \${=found}; fi
+}
+compdef _${bin} ${bin}
 `;
 }
 
@@ -134,6 +156,7 @@ function fish(commands: readonly CommandWords[], bin: string): string {
   const quote = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const lines = [`# completion of ${bin} for fish`, `complete -c ${bin} -f`];
   const tops = new Map<string, string>();
+  const topics = new Set(commands.flatMap((one) => (one.name.includes(' ') ? [one.name.split(' ')[0]!] : [])));
   for (const one of commands) {
     const [top, sub] = one.name.split(' ') as [string, string?];
     if (!tops.has(top)) tops.set(top, sub ? `${top} …` : one.summary);
@@ -147,7 +170,12 @@ function fish(commands: readonly CommandWords[], bin: string): string {
       lines.push(
         `complete -c ${bin} -n ${quote(`${seen}; and not __fish_seen_subcommand_from ${sub}`)} -a ${sub} -d ${quote(one.summary)}`,
       );
-    const here = quote(sub ? `${seen}; and __fish_seen_subcommand_from ${sub}` : seen);
+    // `status` is a word of `queue status`, too
+    const here = quote(
+      sub
+        ? `${seen}; and __fish_seen_subcommand_from ${sub}`
+        : `${seen}; and not __fish_seen_subcommand_from ${[...topics].join(' ')}`,
+    );
     for (const flag of one.flags) {
       const short = flag.char ? ` -s ${flag.char}` : '';
       const value = !flag.value

@@ -11,7 +11,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, test } from '@jest/globals';
 
-export type ServerName = 'redis' | 'postgres' | 'pgbouncer' | 'varnish' | 'alertmanager' | 'cron' | 'chromium';
+export type ServerName =
+  | 'redis'
+  | 'postgres'
+  | 'pgbouncer'
+  | 'varnish'
+  | 'alertmanager'
+  | 'cron'
+  | 'chromium'
+  | 'zsh'
+  | 'fish';
 
 export interface Server {
   url: string;
@@ -56,6 +65,8 @@ const PROGRAMS: Readonly<Record<ServerName, readonly string[]>> = {
   alertmanager: ['prometheus-alertmanager', 'alertmanager'],
   cron: ['cron'],
   chromium: ['chromium', 'chromium-browser', 'google-chrome'],
+  zsh: ['zsh'],
+  fish: ['fish'],
 };
 
 /** The program's path; several names, for distributions differ. */
