@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { BodyReader } from './adapters/body.ts';
 import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import { expressMiddleware, type Middleware } from './adapters/express.ts';
 import { type FastifyPlugin, fastifyPlugin } from './adapters/fastify.ts';
 import { type FetchHandler, guardFetch } from './adapters/fetch.ts';
 import { type HonoMiddleware, honoMiddleware } from './adapters/hono.ts';
-import { guardListener, type HttpListener } from './adapters/http.ts';
+import { guardListener, type Http2Listener, type HttpListener } from './adapters/http.ts';
 import { guardUpgrade, type UpgradeListener } from './adapters/upgrade.ts';
 import { type Authorize, type Buffering, createBuffering } from './buffer.ts';
 import { type JobSkipped, jobSkipped, ReadOnlyError, type ToolRefused, toolRefused } from './calls.ts';
@@ -96,10 +97,11 @@ export interface NamedCallOptions extends CallOptions {
 
 /** All functions can be taken off the object. None of them throws because of the flag, the source or the guard itself. */
 export interface Guard {
-  /** Wraps a listener of node:http: `createServer(guard.http(listener))`. WebSocket upgrades do not come by here. */
+  /** Wraps a listener of node:http or node:http2: `createServer(guard.http(listener))`. WebSocket upgrades do not come by here. */
   http<Request extends IncomingMessage, Response extends ServerResponse>(
     listener: HttpListener<Request, Response>,
   ): (request: Request, response: Response) => void;
+  http(listener: Http2Listener): (request: Http2ServerRequest, response: Http2ServerResponse) => void;
   /** A middleware for Express: the first one, after CORS at most, so that no body is parsed before the decision. */
   express(): Middleware;
   /** A plugin for Fastify; covers all routes of the instance that it is registered on. */
@@ -534,7 +536,9 @@ export function createGuard(options: GuardOptions): Guard {
   }
 
   return {
-    http: (listener) => guardListener(admit, listener),
+    // what is used of both, the compatible API of node:http2 has as well
+    http: ((listener: HttpListener<IncomingMessage, ServerResponse>) =>
+      guardListener(admit, listener)) as Guard['http'],
     express: () => expressMiddleware(admit),
     fastify: fastifyPlugin(admit),
     hono: () => honoMiddleware(admit),

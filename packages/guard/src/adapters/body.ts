@@ -22,14 +22,16 @@ export interface BodyReader {
 
 const EMPTY = new Uint8Array(0);
 
-type Http2Like = IncomingMessage & { readonly stream?: { readonly endAfterHeaders?: boolean } };
+type Http2Like = IncomingMessage & {
+  readonly stream?: { readonly endAfterHeaders?: boolean; readonly readableEnded?: boolean };
+};
 
 export function nodeBody(request: IncomingMessage): BodyReader {
   return {
     read(maxBytes, timeoutMs, keep) {
       const declared = Number(request.headers['content-length'] ?? Number.NaN);
       if (declared > maxBytes) return Promise.resolve({ is: 'too_large' });
-      if (request.destroyed && !request.complete) return Promise.resolve({ is: 'gone' });
+      if (request.aborted || (request.destroyed && !request.complete)) return Promise.resolve({ is: 'gone' });
       // Nothing to wait for: and reading would end a stream that the service still has to see end.
       if (!hasBody(request, declared)) return Promise.resolve({ is: 'body', bytes: EMPTY });
       if (request.readableEnded || request.readableDidRead) return Promise.resolve({ is: 'taken' });
@@ -41,6 +43,15 @@ export function nodeBody(request: IncomingMessage): BodyReader {
 function hasBody(request: IncomingMessage, declared: number): boolean {
   if (request.httpVersionMajor >= 2) return (request as Http2Like).stream?.endAfterHeaders !== true;
   return request.headers['transfer-encoding'] !== undefined || declared > 0;
+}
+
+/**
+ * All of it has come. What HTTP/2 calls `complete` says so of a stream that was reset, too, and says it late of one that
+ * ended as it should.
+ */
+function hasEnded(request: IncomingMessage): boolean {
+  if (request.httpVersionMajor >= 2) return (request as Http2Like).stream?.readableEnded === true;
+  return request.complete;
 }
 
 function collect(
@@ -84,11 +95,13 @@ function collect(
         }
         chunks.push(bytes);
       }
-      if (request.complete || size === declared) end();
+      if (hasEnded(request) || size === declared) end();
     }
 
     function end(): void {
-      finish({ is: 'body', bytes: Buffer.concat(chunks, size) });
+      // a stream that was reset ends, too, with a part of the body
+      if (request.aborted) gone();
+      else finish({ is: 'body', bytes: Buffer.concat(chunks, size) });
     }
 
     function gone(): void {

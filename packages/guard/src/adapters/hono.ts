@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Admit } from './exchange.ts';
 import { admitWeb, counted, toResponse } from './fetch.ts';
+import { isClosed } from './http.ts';
 
 /** What is used of Hono's context. */
 interface HonoContextLike {
@@ -20,7 +21,7 @@ export function honoMiddleware(admit: Admit): HonoMiddleware {
     if (answer) return toResponse(answer);
     const outgoing = outgoingOf(context.env);
     if (leave && outgoing) {
-      if (outgoing.closed) leave();
+      if (isClosed(outgoing)) leave();
       else outgoing.once('close', leave);
     }
     try {

@@ -1,12 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { nodeBody } from './body.ts';
 import type { Admission, Admit, IncomingRequest, OwnAnswer } from './exchange.ts';
 
-/** A listener of node:http (or of the compatible API of node:http2). */
+/** A listener of node:http. */
 export type HttpListener<Request extends IncomingMessage, Response extends ServerResponse> = (
   request: Request,
   response: Response,
 ) => unknown;
+
+/** A listener of node:http2, of its compatible API. */
+export type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse) => unknown;
 
 export function guardListener<Request extends IncomingMessage, Response extends ServerResponse>(
   admit: Admit,
@@ -57,7 +61,12 @@ export function writeAnswer(answer: OwnAnswer, response: ServerResponse): void {
 
 export function leaveAtEnd(leave: () => void, request: IncomingMessage, response: ServerResponse): void {
   // `close` comes once, after the last byte as well as after an aborted request; for a client that has left, it has come.
-  if (response.closed || (request.destroyed && !request.complete)) leave();
+  if (isClosed(response) || (request.destroyed && !request.complete)) leave();
   // not `once`: that wraps the listener and takes it off again, for each request
   else response.on('close', leave);
+}
+
+/** A response of HTTP/2 does not say so itself. */
+export function isClosed(response: ServerResponse): boolean {
+  return response.closed || (response as { stream?: { destroyed?: boolean } }).stream?.destroyed === true;
 }

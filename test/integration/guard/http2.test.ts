@@ -1,0 +1,210 @@
+// HTTP/2 through the guard: passed, refused, kept; and what only HTTP/2 has, a stream that is reset on a connection that stays.
+import { once } from 'node:events';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  createServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { fastify } from 'fastify';
+import { createGuard, type FlagSink, type Guard, type Surface } from '../../../packages/guard/src/index.ts';
+import { holders } from '../../support/guarded.ts';
+import { type MemoryQueue, memoryQueue } from '../../support/memory-queue.ts';
+import { until } from '../../support/until.ts';
+
+const surfaces: Surface[] = [
+  {
+    name: 'notes',
+    match: { methods: ['POST'], path: '/tenants/:tenant/notes' },
+    disposition: 'buffer',
+    order: { param: 'tenant' },
+    max_bytes: 100_000,
+  },
+  { name: 'events', match: { methods: ['POST'], path: '/events' }, disposition: 'buffer', key: 'content' },
+  { name: 'graphql', kind: 'graphql', match: { path: '/graphql' } },
+];
+
+const key = (value: string) => ({ 'idempotency-key': `"${value}"` });
+
+/** Tells what reaches the service, and echoes the body. */
+type Serve = (guard: Guard, tell: (body: string) => void) => Promise<Http2Server>;
+
+const SERVERS: Readonly<Record<string, Serve>> = {
+  'node:http2': async (guard, tell) => {
+    const server = createServer(
+      guard.http((request: Http2ServerRequest, response: Http2ServerResponse) => {
+        const chunks: Buffer[] = [];
+        request.on('data', (chunk: Buffer) => chunks.push(chunk));
+        request.on('end', () => {
+          tell(Buffer.concat(chunks).toString());
+          response.end(Buffer.concat(chunks));
+        });
+      }),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  },
+  'Fastify 5 over HTTP/2': async (guard, tell) => {
+    const app = fastify({ http2: true });
+    await app.register(guard.fastify);
+    app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+    app.all('/*', async ({ body }) => {
+      const text = body === undefined || typeof body === 'string' ? (body ?? '') : JSON.stringify(body);
+      tell(text);
+      return text;
+    });
+    await app.listen({ port: 0, host: '127.0.0.1' });
+    return app.server;
+  },
+};
+
+describe.each(Object.keys(SERVERS))('%s', (framework) => {
+  let guard: Guard;
+  let sink: FlagSink;
+  let queue: MemoryQueue;
+  let server: Http2Server;
+  let client: ClientHttp2Session;
+  let seen: string[];
+
+  beforeEach(async () => {
+    queue = memoryQueue();
+    seen = [];
+    guard = createGuard({
+      source: { start: (s) => void (sink = s), close() {} },
+      ...{ surfaces, queue, authorize: 'elsewhere', bodyTimeoutMs: 1_000, log: () => {} },
+    });
+    server = await SERVERS[framework]!(guard, (body) => void seen.push(body));
+    client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    client.on('error', () => {});
+  });
+
+  afterEach(async () => {
+    client.destroy();
+    server.close();
+    await guard.close();
+  });
+
+  function begin(path: string, headers: OutgoingHttpHeaders = {}): ClientHttp2Stream {
+    const stream = client.request({
+      ...{ ':method': 'POST', ':path': path, 'content-type': 'application/json' },
+      ...headers,
+    });
+    stream.on('error', () => {});
+    return stream;
+  }
+
+  async function answer(stream: ClientHttp2Stream) {
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const [headers] = await once(stream, 'response');
+    await once(stream, 'end');
+    return { status: headers[':status'], headers, text: Buffer.concat(chunks).toString() };
+  }
+
+  async function post(path: string, headers: OutgoingHttpHeaders = {}, body = '{"a":1}') {
+    const stream = begin(path, headers);
+    stream.end(body);
+    return await answer(stream);
+  }
+
+  test('off: writes pass, and are counted until their answers are out', async () => {
+    sink.document(null);
+    expect(await post('/notes')).toMatchObject({ status: 200, text: '{"a":1}' });
+    expect(seen).toEqual(['{"a":1}']);
+    await until(() => guard.counts().inFlight.total === 0);
+  });
+
+  test('on: refused before any work, on a connection that goes on; reads pass with the header', async () => {
+    sink.document(holders());
+    const refused = await post('/other', {}, 'x'.repeat(300_000));
+    expect(refused).toMatchObject({
+      status: 503,
+      headers: { 'content-type': expect.stringMatching(/^application\/problem\+json/) },
+    });
+    expect(JSON.parse(refused.text)).toMatchObject({ code: 'read_only', window: 'w-1' });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(590);
+    const read = await answer(client.request({ ':path': '/any' }));
+    expect(read).toMatchObject({ status: 200, headers: { 'read-only': expect.stringMatching(/^\?1/) } });
+    const known = await answer(client.request({ ':path': '/.well-known/maintenance' }));
+    expect(JSON.parse(known.text)).toMatchObject({ read_only: true });
+    expect(seen).toEqual(['']);
+  });
+
+  test('kept: whole, once, with a receipt that says how it ended', async () => {
+    sink.document(holders());
+    const body = JSON.stringify('é'.repeat(40_000));
+    const first = await post('/tenants/a/notes?x=1', { ...key('k-1'), cookie: 's=1', authorization: 'Bearer x' }, body);
+    expect(first.status).toBe(202);
+    const { receipt, url } = JSON.parse(first.text);
+    expect(first.headers['location']).toBe(url);
+    expect(JSON.parse((await post('/tenants/a/notes?x=1', key('k-1'), body)).text).receipt).toBe(receipt);
+    expect((await post('/tenants/a/notes?x=1', key('k-1'))).status).toBe(422);
+    expect((await post('/tenants/a/notes')).status).toBe(400);
+    expect((await post('/tenants/a/notes', key('k-2'), 'x'.repeat(100_001))).status).toBe(413);
+    // without a body: the stream has ended with its headers
+    expect((await answer(client.request({ ':method': 'POST', ':path': '/events' }, { endStream: true }))).status).toBe(
+      202,
+    );
+    expect(queue.kept.map(({ write }) => [write.target, Buffer.from(write.body).toString()])).toEqual([
+      ['/tenants/a/notes?x=1', body],
+      ['/events', ''],
+    ]);
+    expect(Object.keys(queue.kept[0]!.write.headers).sort()).toEqual(['content-type', 'idempotency-key']);
+    queue.settle(receipt, 'applied');
+    expect(JSON.parse((await answer(client.request({ ':path': url }))).text)).toMatchObject({ state: 'applied' });
+    expect(seen).toEqual([]);
+  });
+
+  test('a body that is looked at goes on to the service as it came', async () => {
+    sink.document(holders());
+    const query = JSON.stringify({ query: '{ notes }' });
+    expect(await post('/graphql', {}, query)).toMatchObject({ status: 200, text: query });
+    expect((await post('/graphql', {}, JSON.stringify({ query: 'mutation { add }' }))).status).toBe(503);
+    expect(seen).toEqual([query]);
+  });
+
+  test('a body that does not come is 408', async () => {
+    sink.document(holders());
+    const late = await answer(begin('/tenants/a/notes', key('k-1')));
+    expect([late.status, JSON.parse(late.text).code]).toEqual([408, 'body_late']);
+    expect(queue.kept).toEqual([]);
+  });
+
+  // A part of a body must never be taken for the whole of it: nobody was told that it was kept.
+  test.each([
+    ['a stream that is reset', {}, (stream: ClientHttp2Stream) => stream.destroy(new Error('gone'))],
+    ['a body shorter than it said', { 'content-length': '30' }, (stream: ClientHttp2Stream) => stream.end()],
+    ['a connection that is lost', {}, () => client.destroy()],
+  ] as const)('%s leaves nothing', async (_, headers, leave) => {
+    sink.document(holders());
+    const stream = begin('/events', headers);
+    stream.write('{"a":1}');
+    // the guard has begun to read: an answer on the same connection comes after it
+    await answer(client.request({ ':path': '/.well-known/maintenance' }));
+    leave(stream);
+    await until(() => guard.counts().refused.http === 1 || queue.kept.length > 0);
+    expect(queue.kept).toEqual([]);
+  });
+
+  test('a client that leaves while the order is asked for is not counted for ever', async () => {
+    sink.document(null);
+    let go: (busy: boolean) => void = () => {};
+    queue.busy = () => new Promise((resolve) => void (go = resolve));
+    const stream = begin('/tenants/a/notes', key('k-1'));
+    stream.write('{"a":1}');
+    await answer(client.request({ ':path': '/.well-known/maintenance' }));
+    stream.close(constants.NGHTTP2_CANCEL);
+    await answer(client.request({ ':path': '/.well-known/maintenance' }));
+    go(false);
+    await until(() => guard.counts().surfaces['notes']?.passed === 1);
+    await until(() => guard.counts().inFlight.total === 0);
+  });
+});
