@@ -193,6 +193,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   concurrency?: number;
   /** A write ends with the process that made it (files of this machine): an outcome left unknown by a dead process on this machine is decided at once. */
   local?: boolean;
+  /** Its id is our mark: what stands there is ours whatever somebody edited in it, and the end takes it away all the same. */
+  marked?: boolean;
   observe(
     io: Reader,
     params: P,

@@ -449,7 +449,7 @@ async function takeResource(
     notes.push(
       drift.gone
         ? `${drift.id} is gone already: somebody else removed it`
-        : `${drift.id} was changed by somebody else${drift.released ? ', left as it is' : ''}`,
+        : `${drift.id} was changed by somebody else${drift.released ? ', left as it is' : drift.taken ? ', removed: it was ours' : ''}`,
     );
   const looks = resource.look?.(context) ?? [];
   return { notes: [...notes, ...looks], looks, drifted: drifted.length > 0 };
@@ -466,6 +466,7 @@ function knownDrift(state: WindowState, step: string, drift: Decision['drift'][n
       one.step === step &&
       one.id === drift.id &&
       !one.released &&
+      one.taken === drift.taken &&
       JSON.stringify(one.now) === JSON.stringify(drift.now),
   );
 }

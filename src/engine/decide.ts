@@ -11,7 +11,7 @@ export interface Decision {
   release: string[];
   /** outcome unknown until now, and seen to be what was meant */
   settled: { id: string; is: StateJson }[];
-  drift: { id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean }[];
+  drift: { id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean; taken?: true }[];
   unknown: { id: string; why: string; refused: boolean }[];
   /** outcome unknown and still as before the write: it may yet arrive. Until when, by the intent's own time (RFC 3339). */
   pending: { id: string; since: string; token: number }[];
@@ -80,8 +80,11 @@ export function decide(
       continue;
     }
     if (own && !mineStill(own, now, same)) {
-      decision.drift.push({ id, ours: own.after, now, released: letGo, gone: now === null });
-      continue;
+      // Left behind, our mark would hold on for a window that is over.
+      const taken = letGo && resource.marked === true && now !== null;
+      const drift = { id, ours: own.after, now, released: letGo && !taken, gone: now === null };
+      decision.drift.push(taken ? { ...drift, taken } : drift);
+      if (!taken) continue;
     }
     if (own?.unknown && !same(now, own.after) && same(now, own.unknown.from)) {
       decision.pending.push({ id, since: own.unknown.at, token: own.unknown.token });

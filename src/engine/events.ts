@@ -54,8 +54,17 @@ export type JournalEvent =
   | { type: 'spawned'; step: string; pid: number; startTime: string; host: string }
   /** as it was before our first write: no longer ours */
   | { type: 'released'; step: string; ids: string[] }
-  /** somebody else changed it: reported, left, no longer ours (`released`), or still watched */
-  | { type: 'drift'; step: string; id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean }
+  /** somebody else changed it: reported, left, no longer ours (`released`), or still watched; `taken`: ours by its mark, and undone */
+  | {
+      type: 'drift';
+      step: string;
+      id: string;
+      ours: StateJson;
+      now: StateJson;
+      released: boolean;
+      gone: boolean;
+      taken?: true | undefined;
+    }
   /** end --leave */
   | { type: 'left'; step: string; ids: string[]; reason: string; by: string }
   | {

@@ -63,7 +63,7 @@ export interface ResourceWorld extends World {
 }
 export interface Meddling {
   change(window: string): Promise<void>;
-  /** after the end: what they did is still there */
+  /** after the end: what they did is still there; of a thing that bears our mark: it is gone */
   left(window: string): Promise<boolean>;
   /** among the step's notes, where it is no drift */
   said?: RegExp;

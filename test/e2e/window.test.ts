@@ -171,6 +171,17 @@ describe('a window', () => {
     expect([report.code, report.stdout]).toEqual([0, expect.stringContaining('it is back')]);
   });
 
+  test('of ours goes with the window, whatever somebody else has edited in it', async () => {
+    const at = world();
+    await maint(START, at);
+    at.write('flag.json', at.file('flag.json').replace(/"until":"[^"]*"/, '"until":"2099-01-01T00:00:00.000Z"'));
+    const status = await maint(['status', '--json'], at);
+    expect(status.code).toBe(69);
+    const ended = await maint(['end', '--soak', '1s'], at);
+    expect([ended.code, ended.stdout]).toEqual([0, expect.stringContaining('for it was ours')]);
+    expect(at.has('flag.json')).toBe(false);
+  });
+
   test('of somebody else stays: the end names who still holds', async () => {
     const at = world();
     at.write(

@@ -16,8 +16,8 @@ export function failureLines(failures: readonly StepFailure[]): string[] {
 /** Everything that somebody should look at, one line each. */
 export function lookLines(state: WindowState): string[] {
   const lines = state.drifts.map(
-    ({ step, id, gone }) =>
-      `${step} ${id}  ${gone ? 'somebody else removed it' : 'changed by somebody else; left as it is'}`,
+    ({ step, id, gone, taken }) =>
+      `${step} ${id}  ${gone ? 'somebody else removed it' : `changed by somebody else; ${taken ? 'removed, for it was ours' : 'left as it is'}`}`,
   );
   lines.push(...state.looks.map(({ step, text }) => `${step}  ${text}`));
   for (const [step, moments] of state.checked) {

@@ -62,6 +62,7 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     State: FlagState,
     example,
     address,
+    marked: true,
     ...(local === undefined ? {} : { local }),
     ...(allowed === undefined ? {} : { allowed }),
 

@@ -375,8 +375,8 @@ test('a process that dies at any write of flag/file leaves nothing that the next
     await edited.converge('open');
     writeFileSync(path, readFileSync(path, 'utf8').replace('#ops-oncall', '#somebody-else'));
     await edited.converge('soaking');
-    expect(edited.drift).toMatchObject([{ id: 'w-7k2p', gone: false }]);
-    expect(readFileSync(path, 'utf8')).toContain('#somebody-else');
+    expect(edited.drift).toMatchObject([{ id: 'w-7k2p', gone: false, taken: true }]);
+    expect([readFileSync(path, 'utf8'), edited.mine.size]).toEqual([before, 0]);
   } finally {
     rmSync(folder, { recursive: true });
   }
