@@ -1,4 +1,5 @@
 // The durable queue of accepted writes, through @maint/intents, which is loaded where a queue is used.
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { IntentQueue, QueueError } from '../../packages/intents/src/index.ts';
 import { monotonicNow } from '../engine/clock.ts';
@@ -14,6 +15,7 @@ import { OuterError } from '../errors/catalogue.ts';
 import { after, before, limit, outerError, race, type Scope } from './call.ts';
 import { httpReader } from './http.ts';
 import { type PostgresPool, postgresReader } from './postgres.ts';
+import { isAlive, thisProcess } from './process.ts';
 import { isPostgres, queuePlace } from './queue-place.ts';
 
 /** What is under way when a replay is told to stop may take so long to end. */
@@ -89,6 +91,7 @@ export function queueWriter(scope: Scope, pools: PostgresPool): QueueWriter {
           (one) =>
             one.backfill({
               ...plain,
+              alone: { owner: thisRun(), gone: isGone },
               ...(credential ? { credential } : {}),
               signal: AbortSignal.any([over.signal, scope.signal, ...(signal ? [signal] : [])]),
               graceMs: GRACE_MS,
@@ -127,6 +130,17 @@ export function queueWriter(scope: Scope, pools: PostgresPool): QueueWriter {
       }
     },
   };
+}
+
+/** People see what stands before the first `;`. The last part tells two runs of one process apart. */
+function thisRun(): string {
+  const { host, pid, bootId, pidNamespace, startTime } = thisProcess();
+  return [`${host}, process ${pid}`, host, bootId, pidNamespace, pid, startTime, randomUUID()].join(';');
+}
+
+function isGone(owner: string): boolean {
+  const [, host = '', bootId = '', pidNamespace = '', pid, startTime = ''] = owner.split(';');
+  return isAlive({ host, bootId, pidNamespace, pid: Number(pid), startTime }) === false;
 }
 
 function healthOf(scope: Scope, { url, ms }: { url: string; ms: number }) {

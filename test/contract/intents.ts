@@ -8,6 +8,7 @@ import type {
   Claim,
   Intent,
   IntentQueue,
+  Led,
   Limits,
   QueueAnswer,
 } from '../../packages/intents/src/index.ts';
@@ -575,6 +576,28 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
         expect(rows.map(({ receipt }) => receipt)).toEqual(receipts);
       }
       expect((await queue.status()).states.queued).toBe(280);
+    });
+
+    test('one leads: others are told, what a former leader had claimed is free, and its own outcome is known by the token', async () => {
+      const other = await fixture.reopen();
+      receiptOf(await queue.accept(write()));
+      expect(await queue.store.lead('a', LEASE)).toEqual({ is: 'ours' });
+      const { is, ...led } = (await other.store.lead('b', LEASE)) as Extract<Led, { is: 'theirs' }>;
+      expect([is, led.owner, led.until - led.since]).toEqual(['theirs', 'a', LEASE]);
+      const first = await queue.store.take('a', LEASE);
+      expect(await other.store.lead('b', LEASE, 'somebody')).toMatchObject({ is: 'theirs' });
+      expect(await other.store.lead('b', LEASE, 'a')).toEqual({ is: 'ours' });
+      expect(await queue.store.lead('a', LEASE)).toMatchObject({ is: 'theirs', owner: 'b' });
+      const second = await other.store.take('b', LEASE);
+      if (first.is !== 'taken' || second.is !== 'taken') throw new Error('not taken');
+      expect(second.intent).toMatchObject({ receipt: first.intent.receipt, unknown: true });
+      expect(await queue.store.settle(first.claim, first.intent.receipt, applied)).toEqual({ is: 'fenced' });
+      expect(await other.store.settle(second.claim, second.intent.receipt, applied)).toMatchObject({ is: 'settled' });
+      await queue.store.resign('a');
+      expect(await queue.store.lead('a', LEASE)).toMatchObject({ is: 'theirs' });
+      await other.store.resign('b');
+      expect(await queue.store.lead('a', LEASE)).toEqual({ is: 'ours' });
+      await other.close();
     });
 
     test('several workers: nothing twice, nothing out of order, two of one partition never at once', async () => {

@@ -235,7 +235,7 @@ describe('maint queue backfill', () => {
     expect(refused).toMatchObject({
       code: 68,
       stdout: expect.stringMatching(
-        /E_LEFT_BEHIND.*1 write left, the service refuses the credential[\s\S]*Next: maint queue backfill goes on/,
+        /E_LEFT_BEHIND.*1 write left, the service refuses the credential[\s\S]*Next: maint queue backfill --queue queue.db goes on/,
       ),
     });
     expect(refused.output).not.toContain('wrong-token-here');
@@ -255,6 +255,24 @@ describe('maint queue backfill', () => {
     await run(['queue', 'drop', first!, '--reason', 'no such tenant']);
     expect((await run(['queue', 'backfill'])).code).toBe(0);
     expect((await json(shapes.QueueShowShape, ['queue', 'show', second!])).state).toBe('applied');
+  });
+
+  test('a second one is told who runs the first; after a kill the next one goes on at once', async () => {
+    await accept(...Array.from({ length: 200 }, () => 'a'));
+    const first = begin(['queue', 'backfill', '--rate', '10'], { cwd: folder, env: { TOKEN } });
+    await until(() => effects.length >= 2);
+    expect(await run(['queue', 'backfill'])).toMatchObject({
+      code: 68,
+      stdout: expect.stringMatching(
+        new RegExp(`another backfill of this queue runs: .+, process ${first.child.pid}, since \\d{4}-`),
+      ),
+    });
+    first.child.kill('SIGKILL');
+    await first.ended;
+    expect(effects.length).toBeLessThan(200);
+    expect((await run(['queue', 'backfill'])).code).toBe(0);
+    expect(effects).toEqual([...new Set(effects)]);
+    expect(effects).toHaveLength(200);
   });
 
   test('Ctrl-C ends it with 130, and the same command goes on', async () => {

@@ -5,11 +5,12 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { QueueError } from './error.ts';
 import { judge, redacted, type StopWhy, type Verdict } from './judge.ts';
+import { type Alone, Lead } from './lead.ts';
 import { Pace, realTime, type Time } from './pace.ts';
 import type { Claim, Intent, IntentStore, Outcome } from './port.ts';
 import { httpSender, NotSent, type ReplayAnswer, type ReplayRequest, type Sender } from './send.ts';
 
-export type { ReplayAnswer, ReplayRequest, Sender, StopWhy };
+export type { Alone, ReplayAnswer, ReplayRequest, Sender, StopWhy };
 
 export interface BackfillOptions {
   /** Where the writes go. A path in it is put before every target. */
@@ -43,6 +44,11 @@ export interface BackfillOptions {
   readonly leaseMs?: number;
   /** Dead letters in a row, nothing applied in between, that stop the run. Default 20 */
   readonly stopAfterDead?: number;
+  /**
+   * The rate is the queue's, not this process's: a run that another one leads ends at once, as `running_elsewhere`.
+   * After a kill the next one leads as soon as the process is known to be gone, or in 15 s.
+   */
+  readonly alone?: Alone;
   /** for tests */
   readonly time?: Time;
   readonly random?: () => number;
@@ -106,8 +112,8 @@ const LOOK_AGAIN_MS = 250;
 const STORE_PATIENCE_MS = 15_000;
 
 /**
- * Replays what waits in the queue. Several runs may work on one queue, each with its own rate; they never share a
- * partition. Rejects only for wrong options; what happens on the way is in the report.
+ * Replays what waits in the queue. Several runs may work on one queue, each with its own rate, unless they ask to be
+ * alone; they never share a partition. Rejects only for wrong options; what happens on the way is in the report.
  */
 export async function runBackfill(queue: { readonly store: IntentStore }, options: BackfillOptions): Promise<Backfill> {
   check(options);
@@ -137,7 +143,8 @@ class Run {
   readonly #time: Time;
   readonly #random: () => number;
   readonly #pace: Pace;
-  readonly #owner = `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`;
+  readonly #owner: string;
+  readonly #lead: Lead | undefined;
   readonly #leaseMs: number;
   readonly #secrets: readonly string[];
   /** nothing more is begun */
@@ -165,6 +172,8 @@ class Run {
     this.#random = options.random ?? Math.random;
     this.#pace = new Pace(options.rate, options.rampMs ?? 30_000, this.#time);
     this.#leaseMs = options.leaseMs ?? 30_000;
+    this.#owner = options.alone?.owner ?? `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`;
+    this.#lead = options.alone && new Lead(store, options.alone, this.#time);
     const value = options.credential?.value;
     this.#secrets = value === undefined ? [] : [value, ...value.split(/\s+/).slice(1)];
   }
@@ -181,6 +190,9 @@ class Run {
     const finished = new AbortController();
     const beside: Promise<void>[] = [];
     try {
+      const elsewhere = this.#stop ? undefined : await this.#lead?.take((q) => this.#ask(q), this.#over.signal);
+      if (elsewhere !== undefined) this.#elsewhere(elsewhere);
+      if (this.#lead) beside.push(this.#lead.keep(finished.signal, (who) => this.#elsewhere(who)));
       if (!this.#stop) await this.#healthy();
       beside.push(this.#watchHealth(finished.signal), this.#report(finished.signal));
       await this.#dispatch();
@@ -188,6 +200,7 @@ class Run {
       signal?.removeEventListener('abort', interrupted);
       finished.abort();
       await Promise.all(beside);
+      await this.#lead?.resign();
     }
     await this.#tell();
     const [depth, stats] = await Promise.all([
@@ -204,6 +217,10 @@ class Run {
       elapsedMs: Math.round(this.#time.now() - began),
       ...(this.#stop ? { stopped: this.#stop } : {}),
     };
+  }
+
+  #elsewhere(who: string): void {
+    this.#end('running_elsewhere', null, who);
   }
 
   #end(why: StopWhy, receipt: string | null, detail: string): void {

@@ -1,4 +1,5 @@
 export type {
+  Alone,
   Backfill,
   BackfillOptions,
   BackfillProgress,

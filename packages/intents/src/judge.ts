@@ -6,6 +6,8 @@ export type StopWhy =
   | 'read_only_again'
   /** the queue is held: a window is being opened */
   | 'held'
+  /** another run leads this queue */
+  | 'running_elsewhere'
   /** `health` said so */
   | 'unhealthy'
   /** more retries than the budget allows: the service is not well */

@@ -132,6 +132,11 @@ export type Outcome =
 /** `more`: the claim goes on, and the partition has a next intent. Without it the claim has ended. */
 export type Settled = { readonly is: 'settled'; readonly more: boolean } | { readonly is: 'fenced' };
 
+/** Who leads: the run that alone applies what waits. Times in milliseconds since the epoch. */
+export type Led =
+  | { readonly is: 'ours' }
+  | { readonly is: 'theirs'; readonly owner: string; readonly since: number; readonly until: number };
+
 export interface Hold {
   readonly window: string;
   readonly reason: string;
@@ -228,6 +233,13 @@ export interface IntentStore {
   renew(claim: Claim, leaseMs: number): Promise<boolean>;
   /** gives the partition back; what was marked and not sent is queued as before */
   release(claim: Claim): Promise<void>;
+
+  /**
+   * Takes the lead of the whole queue, or renews it. `instead`: of this owner, who is known to be gone. What a former
+   * leader had claimed is free again.
+   */
+  lead(owner: string, leaseMs: number, instead?: string): Promise<Led>;
+  resign(owner: string): Promise<void>;
 
   /** While there is a hold, `take` and `next` give nothing. The same window again: its reason is replaced. */
   hold(window: string, reason: string): Promise<void>;

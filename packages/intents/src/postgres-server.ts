@@ -210,10 +210,16 @@ create table ${s}.moves (
   reason text not null
 );
 create index moves_receipt on ${s}.moves (receipt);
+${leader(s)};
 create table ${s}.meta (version integer not null);
 comment on table ${s}.meta is '${MARK}';
 insert into ${s}.meta values (${VERSION});
 `;
+}
+
+/** In a statement of its own: schemas of before it have none. */
+export function leader(s: string): string {
+  return `create table ${s}.leader (owner text not null, since bigint not null, until bigint not null)`;
 }
 
 /** Makes the tables where they are missing; alone, however many processes open the queue for the first time. */

@@ -12,6 +12,7 @@ import type {
   Intent,
   IntentState,
   IntentStore,
+  Led,
   Limits,
   ListQuery,
   Move,
@@ -28,6 +29,7 @@ import {
   durabilityOf,
   isBroken,
   LOCKED,
+  leader,
   migrate,
   type Place,
   placeOf,
@@ -557,6 +559,47 @@ class PostgresStore implements IntentStore {
       // behind the others: a long partition does not keep short ones waiting
       await query(`update ${s}.parts set owner = null, until = 0, since = ${NOW} where part = $1`, [claim.partition]);
     });
+  }
+
+  // ── Leading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async lead(owner: string, leaseMs: number, instead?: string): Promise<Led> {
+    return await this.#transaction(async (query): Promise<Led> => {
+      const s = this.#s;
+      await this.#leader(query);
+      // alone from here on: two that find no row would both add one
+      await query(`lock table ${s}.leader in exclusive mode`);
+      const { rows } = await query<{ owner: string; since: string; until: string; now: string }>(
+        `select owner, since, until, n.now from (select ${NOW} as now) n left join ${s}.leader on true`,
+      );
+      const row = rows[0]!;
+      const now = Number(row.now);
+      const [since, until] = [Number(row.since), Number(row.until)];
+      const others = row.owner !== null && row.owner !== owner;
+      if (others && row.owner !== instead && until > now) return { is: 'theirs', owner: row.owner, since, until };
+      await query(`delete from ${s}.leader`);
+      await query(`insert into ${s}.leader values ($1, $2, $3)`, [
+        text(owner),
+        row.owner === owner ? since : now,
+        now + Math.ceil(leaseMs),
+      ]);
+      if (others) await query(`update ${s}.parts set owner = null, until = 0 where owner = $1`, [row.owner]);
+      return { is: 'ours' };
+    });
+  }
+
+  async resign(owner: string): Promise<void> {
+    await this.#transaction(async (query) => {
+      await this.#leader(query);
+      await query(`delete from ${this.#s}.leader where owner = $1`, [text(owner)]);
+    });
+  }
+
+  async #leader(query: Query): Promise<void> {
+    const { rows } = await query<{ there: boolean }>('select to_regclass($1) is not null as there', [
+      `${this.#s}.leader`,
+    ]);
+    if (!rows[0]!.there) await query(leader(this.#s));
   }
 
   // ── People ──────────────────────────────────────────────────────────────────────────────────────────────────────

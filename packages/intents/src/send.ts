@@ -60,6 +60,7 @@ export function httpSender(options: {
   const send = (write: ReplayRequest, signal: AbortSignal) =>
     new Promise<ReplayAnswer>((resolve, reject) => {
       let connected = false;
+      let answered = false;
       const headers: Record<string, string | number> = { ...write.headers };
       if (write.body.byteLength > 0 || !/^(GET|HEAD|DELETE|OPTIONS)$/.test(write.method))
         headers['content-length'] = write.body.byteLength;
@@ -82,10 +83,13 @@ export function httpSender(options: {
         });
       });
       sent.on('error', (error: NodeJS.ErrnoException) => {
+        // what breaks off an answer changes nothing about its status
+        if (answered) return;
         if (connected) reject(error);
         else reject(new NotSent(error.code ?? error.message, error));
       });
       sent.on('response', (answer) => {
+        answered = true;
         void beginning(answer).then((body) => resolve({ status: answer.statusCode ?? 0, headers: flat(answer), body }));
       });
       sent.end(write.body);

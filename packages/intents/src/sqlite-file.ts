@@ -74,6 +74,11 @@ create table moves (
 create index moves_receipt on moves (receipt);
 `;
 
+/** Made when somebody leads for the first time: files of before it have none. */
+export const LEADER = `create table if not exists leader (
+  owner text not null, since integer not null, until integer not null
+) strict`;
+
 /** Opens the file; makes it (0600), its folder (0700) and its tables where they are missing. */
 export async function openFile(path: string): Promise<{ db: DatabaseSync; durability: Durability }> {
   guarded(path, () => create(path));

@@ -14,6 +14,7 @@ import type {
   Intent,
   IntentState,
   IntentStore,
+  Led,
   Limits,
   ListQuery,
   Move,
@@ -27,7 +28,7 @@ import type {
   Taken,
 } from './port.ts';
 import { difference, INTENT_COLUMNS, type IntentRow, intentOf, refusal, type Share, shareOf, wroteOf } from './rows.ts';
-import { isBusy, isFull, openFile, sqliteError } from './sqlite-file.ts';
+import { isBusy, isFull, LEADER, openFile, sqliteError } from './sqlite-file.ts';
 
 /** Of one transaction: bounds how long the event loop stands still for it. */
 const BATCH_COUNT = 256;
@@ -414,6 +415,28 @@ class SqliteStore implements IntentStore {
           this.#now(),
           claim.partition,
         );
+    });
+  }
+
+  // ── Leading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  lead(owner: string, leaseMs: number, instead?: string): Promise<Led> {
+    return this.#write((): Led => {
+      this.#db.exec(LEADER);
+      const now = this.#now();
+      const row = this.#get<{ owner: string; since: number; until: number }>('select * from leader');
+      if (row && row.owner !== owner && row.owner !== instead && row.until > now) return { is: 'theirs', ...row };
+      this.#run('delete from leader');
+      this.#run('insert into leader values (?, ?, ?)', owner, row?.owner === owner ? row.since : now, now + leaseMs);
+      if (row && row.owner !== owner) this.#run('update parts set owner = null, until = 0 where owner = ?', row.owner);
+      return { is: 'ours' };
+    });
+  }
+
+  resign(owner: string): Promise<void> {
+    return this.#write(() => {
+      this.#db.exec(LEADER);
+      this.#run('delete from leader where owner = ?', owner);
     });
   }
 

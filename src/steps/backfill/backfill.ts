@@ -196,6 +196,7 @@ const REASONS: Readonly<Record<string, string>> = {
   deadline: 'the step’s time is up',
   interrupted: 'interrupted',
   held: 'the queue is held',
+  running_elsewhere: 'another backfill of this queue runs',
   read_only_again: 'the service is read-only again',
   unhealthy: 'reads of the service are not answered well',
   retry_budget: 'too many had to be sent again',
@@ -212,6 +213,7 @@ function nextOf(why: string | undefined): string {
     return 'maint queue list --in-state dead, drop or requeue them, then maint end';
   if (why === 'unknown_outcome')
     return 'maint queue list --unknown, look at the service, requeue or drop, then maint end';
+  if (why === 'running_elsewhere') return 'let it end, or stop it there, then maint end';
   return 'maint end goes on; or close without it: maint end --skip backfill, then maint queue backfill';
 }
 

@@ -1,7 +1,7 @@
 // The backfill against a service on the loopback: what each answer leads to, and when it stops by itself.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -14,6 +14,7 @@ import {
   openQueue,
 } from '../../../packages/intents/src/index.ts';
 import { receiptOf, write } from '../../contract/intents.ts';
+import { until } from '../../support/until.ts';
 
 interface Seen {
   method: string;
@@ -374,6 +375,17 @@ describe('a service that does not honour keys', () => {
     expect(await run1({ sender })).toMatchObject({ applied: 1, retries: 2 });
   });
 
+  test('an answer that breaks off after its status: the status is known', async () => {
+    await accept(1);
+    answer = (_one, response) => {
+      response.writeHead(201, { 'content-length': '100' });
+      response.write('{', () => (response.socket as Socket).resetAndDestroy());
+    };
+    const report = await run1();
+    expect(report).toMatchObject({ applied: 1, unknown: 0, left: 0 });
+    expect(report.stopped).toBeUndefined();
+  });
+
   test('a worker that died while sending', async () => {
     const [receipt] = await accept(1);
     await queue.store.take('killed', 1);
@@ -396,6 +408,30 @@ describe('several runs and reports', () => {
     } finally {
       await second.close();
     }
+  });
+
+  test('alone: the second run says who leads and since when; after the first has ended it goes on', async () => {
+    await accept(3);
+    let go: () => void = () => {};
+    const stuck = new Promise<void>((resolve) => (go = resolve));
+    answer = (_one, response) => void stuck.then(() => json(response, 201, {}));
+    const first = run({ concurrency: 1, alone: { owner: 'laptop, process 1;a' } });
+    await until(() => seen.length === 1);
+    const report = await run({ alone: { owner: 'laptop, process 2;b', gone: () => false } });
+    expect(report).toMatchObject({ sent: 0, left: 3, stopped: { why: 'running_elsewhere' } });
+    expect(report.stopped?.detail).toMatch(/^laptop, process 1, since \d{4}-/);
+    go();
+    expect(await first).toMatchObject({ applied: 3, left: 0 });
+    expect(await run({ alone: { owner: 'laptop, process 2;b' } })).toMatchObject({ applied: 0, left: 0 });
+  });
+
+  test('alone: what a killed run had claimed is applied at once where its process is known to be gone', async () => {
+    await accept(2);
+    await queue.store.lead('killed', 3_600_000);
+    await queue.store.take('killed', 3_600_000);
+    const report = await run({ alone: { owner: 'next', gone: (owner) => owner === 'killed' } });
+    expect(report).toMatchObject({ applied: 2, left: 0 });
+    expect(report.stopped).toBeUndefined();
   });
 
   test('writes that are accepted meanwhile are applied too', async () => {
