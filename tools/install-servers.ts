@@ -38,7 +38,7 @@ const WANTED: readonly Wanted[] = [
   {
     package: 'chromium',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
-    tests: 'the web page of the example world',
+    tests: 'what a page of another origin reads of the guard',
   },
   { package: 'zsh', programs: ['zsh'], tests: 'maint completion zsh' },
   { package: 'fish', programs: ['fish'], tests: 'maint completion fish' },

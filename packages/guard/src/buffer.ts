@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { BodyReader } from './adapters/body.ts';
 import type { IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import type { Tally } from './counts.ts';
-import { problem, refusalOf } from './decide.ts';
+import { EXPOSED, problem, refusalOf } from './decide.ts';
 import type { GuardLog } from './keeper.ts';
 import type { BufferedWrite, QueueAnswer, WriteQueue } from './queue.ts';
 import { isHeld, type State } from './state.ts';
@@ -93,7 +93,10 @@ export function createBuffering(options: BufferingOptions): Buffering {
     }
     if (read.is === 'late') {
       const late = problem(state(), 408, 'body_late', 'The body did not arrive in time. Nothing was stored.');
-      return { ...late, headers: { ...late.headers, Connection: 'close' } };
+      // HTTP/2 has no such header, and needs none: what still comes of a stream stops nobody else
+      return request.headers[':method'] === undefined
+        ? { ...late, headers: { ...late.headers, Connection: 'close' } }
+        : late;
     }
     if (read.is === 'gone') return refused('The client has left.');
     if (read.is === 'taken') {
@@ -208,6 +211,7 @@ export function createBuffering(options: BufferingOptions): Buffering {
         'Content-Type': 'application/json',
         'Content-Length': String(Buffer.byteLength(body)),
         'Cache-Control': 'no-store',
+        'Access-Control-Expose-Headers': EXPOSED,
         Location: url,
         'Retry-After': String(untilOpen()),
         ...(current.known && current.holders.length > 0 ? { 'Read-Only': current.header } : {}),
@@ -260,6 +264,7 @@ export function createBuffering(options: BufferingOptions): Buffering {
         'Content-Type': 'application/json',
         'Content-Length': String(Buffer.byteLength(body)),
         'Cache-Control': 'no-store',
+        'Access-Control-Expose-Headers': EXPOSED,
         'Referrer-Policy': 'no-referrer',
         ...(open ? { 'Retry-After': String(untilOpen()) } : {}),
       };

@@ -71,6 +71,9 @@ export interface DecideOptions {
   readonly random: () => number;
 }
 
+/** What a page of another origin may read of the guard's own answers, where the service lets it read them at all. */
+export const EXPOSED = 'Location, Read-Only, Retry-After';
+
 /** Lets a request through or refuses it. Does no I/O and keeps nothing. */
 export function decide(state: State, request: WriteRequest, now: number, options: DecideOptions): Decision {
   if (!isHeld(state, now)) return writes(options.rules, request) ? PASS_WRITE : PASS_READ;
@@ -102,6 +105,7 @@ function httpRefusal(state: State, verdict: Verdict, now: number, options: Decid
     'Content-Type': 'application/problem+json',
     'Content-Length': String(bytes + seconds.length),
     'Cache-Control': 'no-store',
+    'Access-Control-Expose-Headers': EXPOSED,
     'Retry-After': seconds,
   };
   if (state.known) headers['Read-Only'] = state.header;
@@ -203,6 +207,7 @@ export function problem(
       'Content-Type': 'application/problem+json',
       'Content-Length': String(Buffer.byteLength(body)),
       'Cache-Control': 'no-store',
+      'Access-Control-Expose-Headers': EXPOSED,
       ...(retryAfter === null ? {} : { 'Retry-After': String(retryAfter) }),
       ...(state.known && state.holders.length > 0 ? { 'Read-Only': state.header } : {}),
     },

@@ -48,6 +48,7 @@ test('a refusal is a problem with everything that a client and a person need', (
     'Content-Type': 'application/problem+json',
     'Content-Length': String(Buffer.byteLength(body)),
     'Cache-Control': 'no-store',
+    'Access-Control-Expose-Headers': 'Location, Read-Only, Retry-After',
     'Retry-After': '1800',
     'Read-Only': '?1;until=@1795401000;window="w-7k2p"',
   });
