@@ -22,6 +22,7 @@ import {
 export class RedisPool {
   readonly #open = new Map<string, { redis: Redis; ready: Promise<void> }>();
   readonly #subscriptions = new Set<Redis>();
+  #closed = false;
 
   /** A connected client; a broken one is replaced. */
   async get(url: string, bound: Limit): Promise<Redis> {
@@ -31,7 +32,7 @@ export class RedisPool {
       entry = undefined;
     }
     if (!entry) {
-      const redis = await connection(url, bound.ms);
+      const redis = await this.connection(url, bound);
       // two callers at once: the first one's connection is everybody's
       const other = this.#open.get(url);
       if (other) hangUp(redis);
@@ -47,6 +48,13 @@ export class RedisPool {
     return entry.redis;
   }
 
+  /** Whoever is still asking when all is closed must not open another one: it would keep the process alive for ever. */
+  private async connection(url: string, bound: Limit): Promise<Redis> {
+    const redis = await connection(url, bound.ms);
+    if (this.#closed) throw new Error('Connection is closed.');
+    return redis;
+  }
+
   drop(url: string): void {
     const entry = this.#open.get(url);
     if (entry) hangUp(entry.redis);
@@ -54,7 +62,7 @@ export class RedisPool {
   }
 
   async subscription(url: string, bound: Limit): Promise<Redis> {
-    const redis = await connection(url, bound.ms);
+    const redis = await this.connection(url, bound);
     this.#subscriptions.add(redis);
     try {
       await race(bound, connect(redis));
@@ -71,6 +79,7 @@ export class RedisPool {
   }
 
   close(): void {
+    this.#closed = true;
     for (const url of [...this.#open.keys()]) this.drop(url);
     for (const redis of [...this.#subscriptions]) this.end(redis);
   }

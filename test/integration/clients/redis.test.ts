@@ -34,6 +34,16 @@ describeWith('redis', 'the Redis client', () => {
     ).toBe('WRONGPASS');
   });
 
+  test('who is still asking when all is closed opens nothing that would keep the process alive', async () => {
+    const late = testClients(['hunter22pass']);
+    const asked = failure(late.reader().redis.read(url, 'GET', 'a'));
+    const listening = failure(late.reader().redis.subscribe(url, '*', () => undefined));
+    await late.clients.close();
+    expect([(await asked).effect, (await listening).effect]).toEqual(['none', 'none']);
+    const clients = String(await io.writer().redis.write(url, 'CLIENT', 'LIST'));
+    expect(clients.split('\n').filter((line) => line.includes(' addr=127.0.0.1:'))).toHaveLength(1);
+  });
+
   test.each([
     ['SET', 'a', '2'],
     ['config', 'set', 'save', ''],
