@@ -88,6 +88,10 @@ export function httpSender(options: {
         if (connected) reject(error);
         else reject(new NotSent(error.code ?? error.message, error));
       });
+      // an answer that changes the protocol is no response, and no error either
+      sent.on('close', () => {
+        if (!answered) reject(new Error('the connection ended without an answer'));
+      });
       sent.on('response', (answer) => {
         answered = true;
         void beginning(answer).then((body) => resolve({ status: answer.statusCode ?? 0, headers: flat(answer), body }));

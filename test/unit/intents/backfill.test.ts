@@ -375,6 +375,15 @@ describe('a service that does not honour keys', () => {
     expect(await run1({ sender })).toMatchObject({ applied: 1, retries: 2 });
   });
 
+  test('an answer that changes the protocol is no answer, and nothing waits for another one', async () => {
+    await accept(1);
+    answer = (_one, response) => {
+      const change = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n';
+      (response.socket as Socket).write(change);
+    };
+    expect(await run1()).toMatchObject({ left: 1, unknown: 1, stopped: { why: 'unknown_outcome' } });
+  });
+
   test('an answer that breaks off after its status: the status is known', async () => {
     await accept(1);
     answer = (_one, response) => {
