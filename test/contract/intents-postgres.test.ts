@@ -123,6 +123,16 @@ describeWith('postgres', 'Postgres', () => {
       }
     });
 
+    test('tables of before anybody led: the first who leads adds what is missing', async () => {
+      const schema = fresh();
+      const queue = await open({ schema });
+      await server.sql(`drop table ${schema}.leader`);
+      await queue.store.resign('a');
+      await server.sql(`drop table ${schema}.leader`);
+      expect(await queue.store.lead('a', 60_000)).toEqual({ is: 'ours' });
+      expect(await queue.store.lead('b', 60_000)).toMatchObject({ is: 'theirs', owner: 'a' });
+    });
+
     test('many open it for the first time at once', async () => {
       const schema = fresh();
       const queues = await Promise.all(Array.from({ length: 6 }, () => open({ schema })));
