@@ -50,7 +50,6 @@ function text(step: PlannedStep, phases: Plan['phases']): string {
 /** The header, the plan, and what can be said of it, before the question. `local`: on a terminal, with its own time zone. */
 export function askingLines(prepared: Prepared, asking: Asking, local: boolean): string[] {
   const { window, plan } = asking;
-  const missing = plan.steps.flatMap((step) => step.missing);
   const leaves = new Set(
     prepared.steps.flatMap((step) =>
       step.plugin.kind === 'check' || !step.plugin.leaves || step.skipped ? [] : [step.plugin.leaves],
@@ -76,10 +75,20 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
       ...(plan.changes > 0
         ? [`all reversible${leaves.size > 0 ? ` (leaves behind: ${[...leaves].join(', ')})` : ''}`]
         : []),
-      missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`,
+      ...permissions(plan),
       `way back about ${lasting(asking.backMs)}. Nothing changed yet.`,
     ].join(', '),
   ];
+}
+
+/** What nobody could be asked is not ok. */
+function permissions({ steps }: Plan): string[] {
+  const missing = steps.flatMap((step) => step.missing);
+  const unasked = steps.filter((step) => step.notes.some((note) => note.startsWith('rights not asked')));
+  const asked = missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`;
+  const not = `not asked of ${unasked.map((step) => step.id).join(', ')}`;
+  if (unasked.length === 0) return [asked];
+  return missing.length === 0 ? [`permissions ${not}`] : [asked, not];
 }
 
 /** The same in the time zone of this terminal, where it is another one. */

@@ -111,6 +111,11 @@ test('the question has its header, its plan, and what can be said of it', () => 
   expect(askingLines(prepared, { ...asking, warnings: ['Readers are locked out.'] }, false).at(-2)).toBe(
     'Readers are locked out.',
   );
+  const deaf = step('flag', 'flag/redis', 'redis', { notes: ['refused', 'rights not asked: refused'] });
+  const unasked = { ...PLAN, steps: [deaf, step('a', 'x/y', 'x', { missing: ['UPDATE on app'] })] };
+  expect(askingLines(prepared, { ...asking, plan: unasked }, false).at(-1)).toContain(
+    ', 1 permission missing, not asked of flag, ',
+  );
   const again = askingLines(prepared, { ...asking, changed: true, startMs: 90_000 }, false);
   expect(again[2]).toBe('The plan has changed since it was shown:');
   expect(again.at(-2)).toBe('The checklist takes about 1m 30s: more than its budget of 1m.');
