@@ -330,6 +330,8 @@ async function takeResource(
   const firstSeen = new Map<string, number>();
   let attempts = 0;
   let problem: unknown;
+  /** nothing is tried again: what its write has left is looked at once more */
+  let gaveUp: { error: unknown } | undefined;
   const drifted: Decision['drift'] = [];
   let seen: Map<string, Is<any> | Unknown> = new Map();
 
@@ -344,6 +346,7 @@ async function takeResource(
       decision = decide(step, phase, state.window, ofStep(state, step.id), seen);
     } catch (error) {
       problem = error;
+      if (gaveUp) throw gaveUp.error;
       if (!(await backOff(acting, error, attempts++, deadline, step))) throw error;
       continue;
     }
@@ -370,6 +373,7 @@ async function takeResource(
       };
       const green = decision.pending.filter((pending) => ripensAt(pending) > lookedAt);
       if (green.length > 0) {
+        if (gaveUp) throw gaveUp.error;
         const until = Math.max(...green.map(ripensAt)) + 1;
         // What another run left open is not this one's time; what this one tried in vain is.
         if (green.some((pending) => pending.token !== acting.token))
@@ -392,11 +396,12 @@ async function takeResource(
           type: 'missed',
           step: step.id,
           ids: decision.pending.map((pending) => pending.id),
-          why: 'not seen within the deadline of a write',
+          why: gaveUp ? describe(step, gaveUp.error).message : 'not seen within the deadline of a write',
         },
       ]);
       continue;
     }
+    if (gaveUp) throw gaveUp.error;
     if (decision.changes.length === 0) {
       if (decision.unknown.length === 0) break;
       const [first] = decision.unknown;
@@ -426,11 +431,12 @@ async function takeResource(
     const outcome = await writeAll(acting, step, phase, decision.changes, done, answered);
     if (outcome.error === undefined) continue;
     problem = outcome.error;
-    if (!(await backOff(acting, outcome.error, attempts++, deadline, step))) {
-      throw outcome.error instanceof Stale
-        ? new StepProblem('E_FAILED', `is changed by somebody else again and again (${outcome.error.message})`)
-        : outcome.error;
-    }
+    if (await backOff(acting, outcome.error, attempts++, deadline, step)) continue;
+    if (outcome.error instanceof Stale)
+      throw new StepProblem('E_FAILED', `is changed by somebody else again and again (${outcome.error.message})`);
+    // An answer to the second write of a batch says nothing of the first one.
+    if (answered.size === 0) throw outcome.error;
+    gaveUp = { error: outcome.error };
   }
   if (!closing && resource.inFlight) await waitInFlight(acting, step, phase, deadline);
   const context = {
@@ -599,12 +605,9 @@ async function writeWave(
         for (const [k, change] of part.entries()) results.push({ change, is: is[k] ?? null });
       } catch (cause) {
         error ??= cause;
-        if (
-          cause instanceof Stale ||
-          (cause instanceof OuterError &&
-            (cause.effect === 'none' || (cause.effect === 'answered' && !cause.retryable)))
-        )
+        if (cause instanceof Stale || (cause instanceof OuterError && cause.effect === 'none'))
           missed.push(...part.map((change) => change.id));
+        // of several writes of one batch some may be done: a look tells which
         else if (cause instanceof OuterError && cause.effect === 'answered')
           for (const change of part) answered.add(change.id);
       }

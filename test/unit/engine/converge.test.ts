@@ -1,8 +1,9 @@
 // The engine alone, over a world in memory: killed at every boundary, resumed, ended, aborted; what other people do
 // meanwhile; faults; and the gaps that a simpler engine had.
 import { describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
 import type { Acting } from '../../../src/engine/acting.ts';
-import type { Step, Window } from '../../../src/engine/contract.ts';
+import { defineResource, type Step, type Window } from '../../../src/engine/contract.ts';
 import { type Converged, converge } from '../../../src/engine/converge.ts';
 import type { JournalEvent } from '../../../src/engine/events.ts';
 import type { Clients } from '../../../src/engine/io.ts';
@@ -10,7 +11,7 @@ import type { Lease } from '../../../src/engine/journal.ts';
 import { plan } from '../../../src/engine/plan.ts';
 import { rehearse } from '../../../src/engine/rehearse.ts';
 import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
-import { OuterError } from '../../../src/errors/catalogue.ts';
+import { MaintError, OuterError } from '../../../src/errors/catalogue.ts';
 import {
   brokenConnection,
   essence,
@@ -372,6 +373,47 @@ describe('faults', () => {
     };
     expect((await run(mixed, ['open']))[0]!.failures).toEqual([]);
     expect(mixed.waits.filter((ms) => ms > 9_000)).toHaveLength(1);
+  });
+
+  test.each(['refused', 'interrupted'])('of a batch that is %s half-way, what went out is ours', async (how) => {
+    const posted: Record<string, string> = {};
+    const refusal = new OuterError('fake:1 answered 403', { effect: 'answered', retryable: false });
+    let refuses = true;
+    const interrupt = new AbortController();
+    const two = defineResource<object, { phase: string }>({
+      ...{ name: 'notice/two', role: 'notice', summary: '', example: {}, leaves: 'both', batch: 2 },
+      ...{ Params: z.strictObject({}), State: z.strictObject({ phase: z.string() }), address: () => 'two' },
+      observe: async () => new Map(['a', 'b'].map((id) => [id, posted[id] ? { phase: posted[id] } : null])),
+      desired: ({ phase }) => ({ phase }),
+      write: async (_io, _params, changes) => {
+        for (const [n, { id, to }] of changes.entries()) {
+          if (n === 1 && refuses) {
+            if (how === 'interrupted') interrupt.abort(new MaintError('E_INTERRUPTED', 'interrupted'));
+            throw refusal;
+          }
+          posted[id] = to!.phase;
+        }
+        return changes.map(({ to }) => to);
+      },
+    });
+    const machine = laptop();
+    const steps: Step[] = [{ id: 'two', plugin: two, params: {}, deadlineMs: 30_000 }];
+    const acting = (await machine.boot(steps))!;
+    const { signal } = interrupt;
+    const first = converge({ ...acting, signal, hard: signal }, 'open', { verb: 'start' });
+    if (how === 'interrupted') await expect(first).rejects.toMatchObject({ code: 'E_INTERRUPTED' });
+    else
+      expect((await first).failures.map(({ code, message }) => [code, message])).toEqual([
+        ['E_FAILED', 'fake:1 answered 403'],
+      ]);
+    expect(posted).toEqual({ a: 'open' });
+    refuses = false;
+    machine.advance(60_000);
+    for (const phase of ['soaking', 'closed'] as const) {
+      const result = await converge((await machine.boot(steps))!, phase, { verb: 'end' });
+      expect(result.failures).toEqual([]);
+    }
+    expect(posted['a']).toBe('closed');
   });
 
   test('where every write breaks the step ends by its deadline, the last 10 s aside', async () => {
