@@ -75,6 +75,8 @@ export class Team {
   fired = 0;
   /** of the shared state's clock from true time */
   storeClock = 0;
+  /** somebody is asked before a start, and takes this time for the answer */
+  thinks: (() => void) | undefined;
   /** what the verbs said in passing */
   readonly said: string[] = [];
 
@@ -198,8 +200,8 @@ export class Team {
       emit: (progress) => {
         if (progress.type === 'said' || progress.type === 'waiting') this.said.push(progress.text);
       },
-      confirm: async () => undefined,
-      asks: false,
+      confirm: async () => this.thinks?.(),
+      asks: this.thinks !== undefined,
       version: '0.0.0',
     };
   }

@@ -108,6 +108,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     // Between the plan and the lease somebody may have thought for minutes; with --yes it was just made.
     let agreed = shown;
     while (host.asks) {
+      if (!current || current.phase === 'announced') await refuseForeign(looking, provisional);
       let again = await plan(looking, provisional, current, ['open'], { rights: false });
       // The rights for this plan were asked already; another one may need others.
       if (!samePlan(agreed, again)) again = await plan(looking, provisional, current, ['open']);

@@ -11,6 +11,17 @@ async function after(verbs: readonly Verb[], passMs: number, verb: Verb, fault: 
   return { ran, state: (await team.state())!, held: Object.keys(team.world.holders), world: team.world };
 }
 
+test('made read-only from another state while a person thinks: there is one window, and it is theirs', async () => {
+  using team = new Team();
+  const until = new Date(team.time.now + 3_600_000).toISOString();
+  team.thinks = () => {
+    team.world.holders['w-theirs'] = { until, environment: 'prod' };
+  };
+  const ran = await team.run(0, 'start');
+  expect([ran.code, ran.exit, await team.rows()]).toEqual(['E_WINDOW_OPEN', 69, []]);
+  expect(Object.keys(team.world.holders)).toEqual(['w-other', 'w-theirs']);
+});
+
 test('announced anew while somebody starts it: it is open, and stays so', async () => {
   const { ran, state, held } = await after(['announce'], 0, 'announce', { kind: 'late', after: 'start' });
   expect([ran.code, ran.exit]).toEqual(['E_WINDOW_OPEN', 69]);
