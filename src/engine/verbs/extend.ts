@@ -3,6 +3,7 @@ import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { Phase, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
+import { WRITE_DEADLINE_MS } from '../io.ts';
 import { roleOf } from '../roles.ts';
 import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
@@ -133,7 +134,10 @@ export async function note(
  * does it otherwise. Returns the state as it is then.
  */
 export async function markOverdue(host: VerbHost, prepared: Prepared, live: WindowState): Promise<WindowState> {
-  if (!isDue(live, await host.journal.now())) return live;
+  const now = await host.journal.now();
+  if (!isDue(live, now)) return live;
+  const lease = await host.journal.lease(prepared.environment);
+  if (lease && !host.machine.dead(lease.owner) && lease.expiresAt + WRITE_DEADLINE_MS > now) return live;
   try {
     return await withLease(host, prepared.environment, 'status', { skew: 'say' }, async (run) => {
       const state = await liveWindow(host, prepared.environment, prepared);

@@ -40,6 +40,21 @@ test('past its end, and extended by somebody else while it is looked at: it is n
   expect(untouched.window.overdue).toBe(true);
 });
 
+test('past its end, while somebody’s laptop may still be writing: who only looks neither waits nor overtakes it', async () => {
+  using team = new Team();
+  expect((await team.run(0, 'start')).exit).toBe(0);
+  team.time.now += 30 * 60_000;
+  expect((await team.run(1, 'note', { kind: 'crash', at: 4 })).cut).toBe(true);
+  team.time.now += 10_000;
+  const before = team.time.now;
+  await team.run(0, 'look');
+  expect([team.time.now - before, (await team.state())!.window.overdue]).toEqual([0, false]);
+  // gone for good: nothing of it can arrive any more
+  team.time.now += 20_000;
+  await team.run(0, 'look');
+  expect((await team.state())!.window.overdue).toBe(true);
+});
+
 test.each(['end', 'abort'] as const)(
   'started again while an %s goes half of its way: that one is not turned round',
   async (way) => {
