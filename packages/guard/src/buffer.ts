@@ -93,10 +93,7 @@ export function createBuffering(options: BufferingOptions): Buffering {
     }
     if (read.is === 'late') {
       const late = problem(state(), 408, 'body_late', 'The body did not arrive in time. Nothing was stored.');
-      // HTTP/2 has no such header, and needs none: what still comes of a stream stops nobody else
-      return request.headers[':method'] === undefined
-        ? { ...late, headers: { ...late.headers, Connection: 'close' } }
-        : late;
+      return { ...late, headers: { ...late.headers, ...read.headers } };
     }
     if (read.is === 'gone') return refused('The client has left.');
     if (read.is === 'taken') {

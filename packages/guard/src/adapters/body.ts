@@ -6,8 +6,8 @@ export type BodyRead =
   | { readonly is: 'too_large' }
   /** The client has left: nothing is kept, and nobody hears an answer. */
   | { readonly is: 'gone' }
-  /** It did not come in time. */
-  | { readonly is: 'late' }
+  /** It did not come in time. The headers belong to the answer: nobody waits for the rest. */
+  | { readonly is: 'late'; readonly headers: Readonly<Record<string, string>> }
   /** Somebody has read it before the guard, which stands in the wrong place. */
   | { readonly is: 'taken' };
 
@@ -23,7 +23,12 @@ export interface BodyReader {
 const EMPTY = new Uint8Array(0);
 
 type Http2Like = IncomingMessage & {
-  readonly stream?: { readonly endAfterHeaders?: boolean; readonly readableEnded?: boolean };
+  readonly stream?: {
+    readonly endAfterHeaders?: boolean;
+    readonly readableEnded?: boolean;
+    once(event: 'finish', listener: () => void): unknown;
+    close(): void;
+  };
 };
 
 export function nodeBody(request: IncomingMessage): BodyReader {
@@ -54,6 +59,18 @@ function hasEnded(request: IncomingMessage): boolean {
   return request.complete;
 }
 
+/**
+ * The answer ends the exchange, though the body has not ended and may never.
+ *
+ * @returns the headers that say so: none over HTTP/2, where others share the connection and the stream alone is closed
+ */
+function endWithAnswer(request: IncomingMessage | undefined): Readonly<Record<string, string>> {
+  const stream = (request as Http2Like | undefined)?.stream;
+  if (!stream) return { Connection: 'close' };
+  stream.once('finish', () => stream.close());
+  return {};
+}
+
 function collect(
   request: IncomingMessage,
   declared: number,
@@ -64,7 +81,7 @@ function collect(
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const timer = setTimeout(() => finish({ is: 'late' }), timeoutMs);
+    const timer = setTimeout(() => finish({ is: 'late', headers: endWithAnswer(request) }), timeoutMs);
 
     function finish(result: BodyRead): void {
       clearTimeout(timer);
@@ -115,7 +132,8 @@ function collect(
   });
 }
 
-export function webBody(request: Request): BodyReader {
+/** @param incoming the server's own request, where it is known */
+export function webBody(request: Request, incoming?: IncomingMessage): BodyReader {
   return {
     async read(maxBytes, timeoutMs, keep) {
       if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return { is: 'too_large' };
@@ -135,7 +153,7 @@ export function webBody(request: Request): BodyReader {
           const next = await Promise.race([reader.read(), late]);
           if (next === 'late') {
             reader.cancel().catch(ignore);
-            return { is: 'late' };
+            return { is: 'late', headers: endWithAnswer(incoming) };
           }
           if (next.done) return { is: 'body', bytes: Buffer.concat(chunks, size) };
           size += next.value.byteLength;

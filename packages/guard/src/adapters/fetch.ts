@@ -1,4 +1,5 @@
 // Web standard requests: Request in, Response out.
+import type { IncomingMessage } from 'node:http';
 import { webBody } from './body.ts';
 import type { Admission, Admit, IncomingRequest, OwnAnswer } from './exchange.ts';
 
@@ -10,7 +11,7 @@ export function guardFetch<Rest extends unknown[]>(
   handler: FetchHandler<Rest>,
 ): (request: Request, ...rest: Rest) => Promise<Response> {
   return async (request, ...rest) => {
-    const { answer, leave, readOnlyHeader } = await admitWeb(admit, request);
+    const { answer, leave, readOnlyHeader } = await admitWeb(admit, request, rest[0]);
     if (answer) return toResponse(answer);
     let response: Response;
     try {
@@ -23,9 +24,11 @@ export function guardFetch<Rest extends unknown[]>(
   };
 }
 
-export async function admitWeb(admit: Admit, request: Request): Promise<Admission> {
+/** @param env on Node.js, `@hono/node-server` puts the server's own objects there */
+export async function admitWeb(admit: Admit, request: Request, env: unknown): Promise<Admission> {
   const admission = admit(incoming(request));
-  return admission.wait === null ? admission : await admission.wait(webBody(request));
+  if (admission.wait === null) return admission;
+  return await admission.wait(webBody(request, (env as { incoming?: IncomingMessage } | undefined)?.incoming));
 }
 
 export function toResponse({ status, headers, body }: OwnAnswer): Response {

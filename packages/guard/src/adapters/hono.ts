@@ -17,7 +17,7 @@ export type HonoMiddleware = (context: HonoContextLike, next: () => Promise<void
 
 export function honoMiddleware(admit: Admit): HonoMiddleware {
   return async (context, next) => {
-    const { answer, leave, readOnlyHeader } = await admitWeb(admit, context.req.raw);
+    const { answer, leave, readOnlyHeader } = await admitWeb(admit, context.req.raw, context.env);
     if (answer) return toResponse(answer);
     const outgoing = outgoingOf(context.env);
     if (leave && outgoing) {
