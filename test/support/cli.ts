@@ -4,12 +4,16 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from '@jest/globals';
 
 /** What runs is one build, whatever is built meanwhile; and the bundle needs nothing beside itself. */
 const BUILT = mkdtempSync(join(tmpdir(), 'maint-built-'));
 for (const name of ['bin', 'dist', 'package.json'])
   cpSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(BUILT, name), { recursive: true });
-process.once('exit', () => rmSync(BUILT, { recursive: true, force: true }));
+const remove = () => rmSync(BUILT, { recursive: true, force: true });
+// jest's process is a copy of the real one: nobody tells it that it ends
+if (afterAll) afterAll(remove);
+else process.once('exit', remove);
 export const BIN = join(BUILT, 'bin', 'run.js');
 
 export interface Ran {

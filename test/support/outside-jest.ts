@@ -4,6 +4,9 @@ import { registerHooks } from 'node:module';
 registerHooks({
   resolve: (specifier, context, next) =>
     specifier === '@jest/globals'
-      ? { url: 'data:text/javascript,export const describe = undefined, test = undefined', shortCircuit: true }
+      ? {
+          url: 'data:text/javascript,export const afterAll = undefined, describe = undefined, test = undefined',
+          shortCircuit: true,
+        }
       : next(specifier, context),
 });
