@@ -354,7 +354,8 @@ describeWith('postgres', 'no-writes/postgres', () => {
     const began = Date.now();
     // whole counters: the sessions above have ended
     const result = await run.at('reopen');
-    expect(Date.now() - began).toBeLessThan(2000);
+    // less than what a write may show up late, which would have been waited for
+    expect(Date.now() - began).toBeLessThan(10_000);
     expect(result.outcome).toBe('fail');
     const findings = result.findings.map((each) => each.replace(/ by .*/, '')).sort();
     expect(findings).toEqual([
@@ -381,7 +382,7 @@ describeWith('postgres', 'no-writes/postgres', () => {
     expect(passed).toMatchObject({ outcome: 'pass', summary: expect.stringMatching(/^0 rows since \d\d:\d\d:\d\dZ$/) });
     // autovacuum and the server's own snapshots move it, too; then it is waited for
     const [[lsn] = []] = await server.sql('select pg_current_wal_insert_lsn()');
-    if (lsn === noted.seen.lsn) expect(took).toBeLessThan(1500);
+    if (lsn === noted.seen.lsn) expect(took).toBeLessThan(10_000);
     await server.sql('create temp table t as select 1; analyze', name);
     expect(await run.at('reopen', 1500)).toMatchObject({
       outcome: 'inconclusive',

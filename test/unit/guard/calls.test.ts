@@ -144,12 +144,12 @@ test('a scheduler made in a window pauses at once; a pause that fails or takes l
 });
 
 test('a holder that runs out by the clock resumes without a change of the flag', async () => {
-  const guard = createGuard({ source: { start: (s) => void (sink = s), close() {} }, log: () => {} });
-  guards.push(guard);
-  const soon = new Date(Date.now() + 100).toISOString();
+  const guard = guardWith();
+  const soon = new Date(now + 100).toISOString();
   sink.document(JSON.stringify({ version: 1, holders: { 'w-1': { until: soon, on_expiry: 'open' } } }));
   const own = guard.scheduler();
   expect(own.paused).toBe(true);
+  now += 100;
   await own.untilOpen();
   expect(own.paused).toBe(false);
   own.close();
