@@ -1,6 +1,6 @@
 // npm test: what the tests need is installed or named as missing, the bundle is built, then everything runs.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -33,6 +33,12 @@ const jest = spawnSync(
   ],
   { stdio: ['ignore', 'ignore', 'inherit'] },
 );
+if (!existsSync(summary)) {
+  rmSync(folder, { recursive: true, force: true });
+  console.log(`\nfailed\n  the test runner ended with ${jest.signal ?? jest.status} and left no results`);
+  console.log('\n0 passed, 1 failed, 0 skipped');
+  process.exit(1);
+}
 const result = JSON.parse(readFileSync(summary, 'utf8')) as {
   numPassedTests: number;
   numPendingTests: number;
