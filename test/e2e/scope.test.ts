@@ -11,7 +11,7 @@ import { createGuard, type FlagSink, fileSource, type Guard } from '../../packag
 import { parseSurfaces } from '../../src/runbook/surfaces.ts';
 import { maint } from '../support/cli.ts';
 import * as shapes from '../support/json-shapes.ts';
-import { freePort } from '../support/servers.ts';
+import { freePort } from '../support/ports.ts';
 
 const PASSWORD = 'planted-guard-secret';
 const SURFACES = `version: 1
@@ -141,7 +141,9 @@ test('what cannot be asked says what to type', async () => {
   expect((await run('scope', 'list', '--runbook', 'bare.yaml')).stdout).toMatch(/bare\.yaml names no surfaces/);
   const bare = await run('scope', 'check', '--runbook', 'bare.yaml');
   expect(bare.code).toBe(64);
-  expect(bare.stderr).toMatch(/has no step that names guards[\s\S]*Next: maint scope check --guard/);
+  expect(bare.stderr).toMatch(
+    /has no step that names guards[\s\S]*Next: maint scope check --runbook bare\.yaml --guard/,
+  );
   const misspelt = await run('scope', 'chekc');
   expect(misspelt.code).toBe(64);
   expect(misspelt.stderr).toMatch(/maint scope check/);

@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { connect, createServer as createTcp, type Server, type Socket } from 'node:net';
-import { somePort } from './real.ts';
+import { somePort } from '../support/ports.ts';
 
 /** `…, done`: the service has done what was asked, only the answer is lost. */
 export const FAULTS = [

@@ -2,9 +2,10 @@
 // by their own pid. What is not installed is left out, and said.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { freePort } from '../support/ports.ts';
 import { until } from '../support/until.ts';
 
 export interface Real {
@@ -93,24 +94,6 @@ function listens(pid: number, port: number): boolean {
     });
   } catch {
     return false;
-  }
-}
-
-/** Below what systems give out by themselves: nobody gets it by chance while it is free for a moment. */
-export function somePort(): number {
-  return 12_000 + Math.floor(Math.random() * 20_000);
-}
-
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = somePort();
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!free) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
   }
 }
 

@@ -4,12 +4,13 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, test } from '@jest/globals';
+import { freePort } from './ports.ts';
 
 export type ServerName =
   | 'redis'
@@ -152,6 +153,9 @@ export async function startPostgres(options: { settings?: Readonly<Record<string
     '-U',
     'postgres',
     '--no-sync',
+    // its own, whatever LANG says: that locale may not be installed, and its messages are not English
+    '--locale=C',
+    '--encoding=UTF8',
   ]);
   await run(initdb[0]!, initdb.slice(1), { cwd: folder });
   const settings = {
@@ -515,18 +519,6 @@ async function makeFolder(name: string): Promise<string> {
   // the server's own user has to get in
   await chmod(folder, 0o755);
   return folder;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 function answersRedis(port: number): Promise<void> {

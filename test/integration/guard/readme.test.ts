@@ -3,10 +3,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort } from '../../support/ports.ts';
 import { describeWith, startPostgres } from '../../support/servers.ts';
 import { until } from '../../support/until.ts';
 
@@ -44,13 +43,11 @@ function start(file: string, env: Record<string, string>): ChildProcess {
   });
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+/** Also if it ended by itself: what failed is then said, instead of a wait for an end that has been. */
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill();
+  await once(child, 'exit');
 }
 
 async function outputOf(file: string, flag: string): Promise<string> {
@@ -83,8 +80,7 @@ describe('each server of the README refuses when the flag comes, and writes agai
       put(flag, 'false');
       await until(async () => (await status()) === 200);
     } finally {
-      child.kill();
-      await once(child, 'close');
+      await stop(child);
     }
   });
 });
@@ -132,8 +128,7 @@ test('the kept writes of the README: passed, kept, the receipt, and who may not'
     await until(async () => !((await (await fetch(`${url}/.well-known/maintenance`)).json()) as any).read_only);
     expect((await post('Bearer demo')).status).toBe(202);
   } finally {
-    child.kill();
-    await once(child, 'close');
+    await stop(child);
   }
 });
 
@@ -167,8 +162,7 @@ test('the metrics of the README, and what it shows for OpenTelemetry', async () 
     expect(answer?.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await answer?.text()).toContain('maint_guard_read_only 0\n');
   } finally {
-    child.kill();
-    await once(child, 'close');
+    await stop(child);
   }
   const code = `
     import { observe } from ${JSON.stringify(example('createObservableCounter'))};

@@ -6,7 +6,7 @@ import type { Moment } from '../../../src/engine/contract.ts';
 import { type SoakHttpEvidence, soakHttp } from '../../../src/steps/soak/http.ts';
 import { type TestClients, testClients } from '../../support/clients.ts';
 import { runOneCheck, windowOf } from '../../support/one-check.ts';
-import { freePort } from '../../support/servers.ts';
+import { freePort } from '../../support/ports.ts';
 
 let tools: TestClients;
 let end: () => Promise<unknown>;
@@ -112,8 +112,10 @@ describe('the soak', () => {
     expect(Date.now() - began).toBeGreaterThan(1200);
     expect(result).toMatchObject({ outcome: 'pass', findings: [] });
     expect(result.summary).toMatch(
-      /^1\.\ds · [4-7]\d reads · errors 0\.00 % \(before 0\.00 %\) · p95 [\d.]+ ms \(before 5000 ms\)$/,
+      /^\d\.\ds · \d+ reads · errors 0\.00 % \(before 0\.00 %\) · p95 [\d.]+ ms \(before 5000 ms\)$/,
     );
+    // 65 are due; a machine that stands still makes up for none
+    expect(result.evidence.reads).toBeLessThan(80);
     expect(progress[0]).toMatch(/reads · errors 0\.00 %/);
   });
 
@@ -209,7 +211,7 @@ test('on demand it is short', async () => {
   const began = Date.now();
   const result = await check('now', { min_samples: 40 }, { before: was(), ms: 20_000 });
   expect(result).toMatchObject({ outcome: 'pass', evidence: { reads: 40 } });
-  expect(Date.now() - began).toBeLessThan(3000);
+  expect(Date.now() - began).toBeLessThan(10_000);
 });
 
 test('params say what they want', () => {

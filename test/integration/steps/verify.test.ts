@@ -10,7 +10,7 @@ import { verifyEndpoints } from '../../../src/steps/verify/endpoints.ts';
 import { verifyFlag } from '../../../src/steps/verify/flag.ts';
 import { type TestClients, testClients } from '../../support/clients.ts';
 import { type CheckRun, runOneCheck, windowOf } from '../../support/one-check.ts';
-import { freePort } from '../../support/servers.ts';
+import { freePort } from '../../support/ports.ts';
 
 const SURFACES: Surface[] = [
   {
