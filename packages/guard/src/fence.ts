@@ -25,7 +25,7 @@ export interface FencedAnswer extends FenceAnswer {
 }
 
 export interface FenceRequest {
-  /** The Idempotency-Key, with what it belongs to: `` `${tenant}:${key}` ``. */
+  /** The Idempotency-Key, with what it belongs to: `JSON.stringify([tenant, key])`, for a key may hold any separator. */
   readonly key: string;
   /** Of the request, from `requestFingerprint`: the same key with another one is refused. */
   readonly fingerprint: string;

@@ -41,11 +41,17 @@ export function keyHash(write: Pick<BufferedWrite, 'tenant' | 'surface' | 'key'>
   return sha256('key', write.tenant, write.surface, write.key).digest();
 }
 
-/** What makes two writes the same: what is asked of the service. Trace headers and the like do not. */
+/** On what condition something is written (RFC 9110, section 13.1). */
+const PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'];
+
+/** What makes two writes the same: what is asked of the service, and on what condition. Trace headers and the like do not. */
 export function fingerprint(write: BufferedWrite): Buffer {
   const { method, target, order, headers } = write;
   const parts = [method, target, order, headers['content-type'] ?? null, headers['content-encoding'] ?? null];
-  return sha256('write', ...parts)
+  const conditions = PRECONDITIONS.flatMap((name) =>
+    headers[name] === undefined ? [] : [name, String(headers[name])],
+  );
+  return sha256('write', ...parts, ...conditions)
     .update(write.body)
     .digest();
 }

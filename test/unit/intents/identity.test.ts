@@ -24,6 +24,19 @@ test('no two lists of names run together', () => {
   expect(fingerprint(write({ ...moved, target: '/aP' }))).not.toEqual(fingerprint(write(moved)));
 });
 
+test('the condition of a write is a part of what it asks', () => {
+  const on = (headers: Record<string, string>) => fingerprint(write({ headers })).toString('hex');
+  const of = { 'content-type': 'application/json' };
+  const all = [
+    on(of),
+    on({ ...of, 'if-match': '"1"' }),
+    on({ ...of, 'if-match': '"2"' }),
+    on({ ...of, 'if-none-match': '"1"' }),
+  ];
+  expect(new Set(all).size).toBe(all.length);
+  expect(on({ ...of, traceparent: '00-1' })).toBe(on(of));
+});
+
 test('of a query, names are shown and values are not', () => {
   expect(maskedTarget('/a/b')).toBe('/a/b');
   expect(maskedTarget('/a?token=s3cret&x=1')).toBe('/a?token=…&x=…');
