@@ -331,6 +331,55 @@ test('Express, mounted: surfaces are written for what the client sends', async (
   await guard.close();
 });
 
+test.each(['Express', 'Fastify', 'Hono'])('%s behind a CORS layer: its origin and its list stay', async (framework) => {
+  const { guard, sink } = makeGuard({});
+  const layer = (origin: string) => ({
+    'access-control-allow-origin': origin,
+    'access-control-allow-credentials': 'true',
+    'access-control-expose-headers': 'X-Request-Id',
+  });
+  const allowed = 'https://app.example.com';
+  let server: Server;
+  let close: () => unknown = () => {};
+  if (framework === 'Express') {
+    const app = express();
+    app.use((_: unknown, res: { set(all: Record<string, string>): void }, next: () => void) => {
+      res.set(layer(allowed));
+      next();
+    });
+    app.use(guard.express());
+    server = createServer(app);
+  } else if (framework === 'Fastify') {
+    const app = fastify();
+    app.addHook('onRequest', async (_, reply) => void reply.headers(layer(allowed)));
+    await app.register(guard.fastify);
+    await app.ready();
+    server = app.server;
+    close = () => app.close();
+  } else {
+    const app = new Hono();
+    app.use(async (c, next) => {
+      for (const [name, value] of Object.entries(layer(allowed))) c.res.headers.set(name, value);
+      await next();
+    });
+    app.use(guard.hono());
+    server = createAdaptorServer(app) as Server;
+  }
+  const world = await listening(server, guard, sink);
+  sink.document(ON);
+  const of = async (path: string, method: string, origin: string) => {
+    const { headers } = await fetch(`http://127.0.0.1:${world.port}${path}`, { method, headers: { origin } });
+    return [headers.get('access-control-allow-origin'), headers.get('access-control-expose-headers')];
+  };
+  expect(await of('/items', 'POST', allowed)).toEqual([allowed, 'X-Request-Id, Location, Read-Only, Retry-After']);
+  expect(await of('/.well-known/maintenance', 'GET', allowed)).toEqual([allowed, 'X-Request-Id']);
+  // The document is for every page, whomever the layer names.
+  expect(await of('/.well-known/maintenance', 'GET', 'https://status.example.com')).toEqual(['*', 'X-Request-Id']);
+  await world.close();
+  await close();
+  await guard.close();
+});
+
 test('Fastify, rewritten: the routed path is looked at too', async () => {
   const { guard, sink } = makeGuard({ surfaces: [{ name: 'run', match: { methods: ['GET'], path: '/run' } }] });
   const app = fastify({ rewriteUrl: (req) => (req.url === '/start' ? '/run' : (req.url ?? '/')) });

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { nodeBody } from './body.ts';
+import { besideCors } from './cors.ts';
 import type { Admission, Admit } from './exchange.ts';
 import { leaveAtEnd } from './http.ts';
 
@@ -13,6 +14,7 @@ interface FastifyReplyLike {
   readonly sent?: boolean;
   code(status: number): unknown;
   headers(values: Record<string, string>): unknown;
+  getHeader(name: string): unknown;
   header(name: string, value: string): unknown;
   send(payload: string): unknown;
 }
@@ -52,7 +54,7 @@ function proceed(
 ): void {
   if (answer) {
     reply.code(answer.status);
-    reply.headers(answer.headers);
+    reply.headers(besideCors(answer, request.raw.headers.origin, (name) => reply.getHeader(name)));
     reply.send(answer.body);
     return;
   }

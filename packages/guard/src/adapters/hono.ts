@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Admit } from './exchange.ts';
+import { besideCors, CORS_HEADERS } from './cors.ts';
+import type { Admit, OwnAnswer } from './exchange.ts';
 import { admitWeb, counted, toResponse } from './fetch.ts';
 import { isClosed } from './http.ts';
 
@@ -18,7 +19,7 @@ export type HonoMiddleware = (context: HonoContextLike, next: () => Promise<void
 export function honoMiddleware(admit: Admit): HonoMiddleware {
   return async (context, next) => {
     const { answer, leave, readOnlyHeader } = await admitWeb(admit, context.req.raw, context.env);
-    if (answer) return toResponse(answer);
+    if (answer) return toResponse({ ...answer, headers: behindCors(answer, context) });
     const outgoing = outgoingOf(context.env);
     if (leave && outgoing) {
       if (isClosed(outgoing)) leave();
@@ -34,6 +35,16 @@ export function honoMiddleware(admit: Admit): HonoMiddleware {
     if (leave && !outgoing) context.res = counted(context.res, leave);
     return undefined;
   };
+}
+
+function behindCors(answer: OwnAnswer, context: HonoContextLike): OwnAnswer['headers'] {
+  const origin = context.req.raw.headers.get('origin');
+  if (origin === null) return answer.headers;
+  const said = context.res.headers;
+  const headers = besideCors(answer, origin, (name) => said.get(name));
+  // Hono lets what was set before win over what the answer says.
+  for (const name of CORS_HEADERS) if (headers[name] !== undefined) said.set(name, headers[name]);
+  return headers;
 }
 
 function outgoingOf(env: unknown): ServerResponse | undefined {

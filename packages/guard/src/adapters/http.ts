@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { nodeBody } from './body.ts';
+import { besideCors } from './cors.ts';
 import type { Admission, Admit, IncomingRequest, OwnAnswer } from './exchange.ts';
 
 /** A listener of node:http. */
@@ -42,7 +43,7 @@ function proceed(
   go: () => void,
 ): void {
   if (answer) {
-    writeAnswer(answer, response);
+    writeAnswer(answer, request, response);
     return;
   }
   if (leave) leaveAtEnd(leave, request, response);
@@ -54,9 +55,10 @@ function proceed(
  * The body is not read here. Node discards what still arrives of it, so the connection stays usable, and a client that
  * is busy sending gets to read the answer instead of a reset.
  */
-export function writeAnswer(answer: OwnAnswer, response: ServerResponse): void {
+function writeAnswer(answer: OwnAnswer, request: IncomingMessage, response: ServerResponse): void {
   if (response.headersSent || response.destroyed) return;
-  response.writeHead(answer.status, answer.headers).end(answer.body);
+  const headers = besideCors(answer, request.headers.origin, (name) => response.getHeader(name));
+  response.writeHead(answer.status, headers).end(answer.body);
 }
 
 export function leaveAtEnd(leave: () => void, request: IncomingMessage, response: ServerResponse): void {
