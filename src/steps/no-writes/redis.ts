@@ -132,7 +132,8 @@ function sightOf(io: Reader, params: Params): Sight<Seen> & { close(): Promise<v
     async look() {
       const info = parseInfo(String(await io.redis.read(url, 'INFO', 'all')));
       // One more round trip: what the server told its subscribers before that answer has arrived when this one has.
-      if (stop) await io.redis.read(url, 'PING');
+      // A refusal is an answer too.
+      if (stop) await optional(io.redis.read(url, 'PING'));
       const calls: Seen['calls'] = {};
       for (const name of writes ?? []) {
         const count = callsOf(info, name);

@@ -1,7 +1,8 @@
 // No writes: real stores, read by many while one writes once. What must be found is found and named; what must not alarm
 // at two in the morning does not.
+
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -495,6 +496,19 @@ describeWith('redis', 'no-writes/redis', () => {
     expect(result.summary).toMatch(/^0 writes in 1s after orders:3: 1.*, except heartbeat:eu: \d+ \(allowed\)$/);
     const [, counted] = /heartbeat:eu: (\d+)/.exec(result.summary) ?? [];
     expect(Number(counted)).toBeLessThanOrEqual(beats);
+  });
+
+  test('the least rights of SECURITY.md are enough, also with keyspace events on', async () => {
+    const security = readFileSync(new URL('../../../SECURITY.md', import.meta.url), 'utf8');
+    const [, rights] = /^\| `no-writes\/redis` \| `([^`]+)`/m.exec(security)!;
+    const words = rights!.replaceAll('\\|', '|').split(' ');
+    await redis.call('ACL', 'SETUSER', 'narrow', 'on', '>narrowpass', 'resetkeys', 'resetchannels', '-@all', ...words);
+    await redis.config('SET', 'notify-keyspace-events', 'KA');
+    const run = watched({ url: `redis://narrow:narrowpass@127.0.0.1:${server.port}` });
+    const opened = run.at('open');
+    await underWay(run);
+    await redis.set('orders:6', 'x');
+    expect(await opened).toMatchObject({ outcome: 'pass', summary: expect.stringContaining('after orders:6: 1') });
   });
 
   test('without keyspace events an allowed key explains its own changes; what it cannot explain is inconclusive', async () => {
