@@ -36,7 +36,7 @@ export function listLines({ path, runbook, surfaces }: Listed): string[] {
         ].join(' · '),
       ]),
     ),
-    nextLine(['maint scope check', 'what the guards have seen']),
+    nextLine(['maint scope check (what the guards have seen)']),
   ];
 }
 

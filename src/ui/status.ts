@@ -138,15 +138,19 @@ class Eye {
     return {
       exit,
       over: views.every((view) => view.over),
-      lines: views.length > 0 ? views.flatMap(({ lines }) => lines) : none(environment, []).lines,
+      lines:
+        views.length > 0
+          ? views.flatMap(({ lines }) => lines)
+          : none(environment, await this.elsewhere(environment)).lines,
       json: { ok: exit === EXIT.DONE, exit, windows: views.map(({ json }) => json) },
     };
   }
 
-  /** The last window is not over: another state has it. */
+  /** Which state was asked: another one may know of a window. And that has it for sure to which the last one went. */
   private async elsewhere(environment: string | undefined): Promise<string[]> {
+    const { address } = await this.app.journal();
     const last = await lastWindow(this.app, environment);
-    return last?.handed ? [handedLine(last, last.handed)] : [];
+    return [`state: ${address}`, ...(last?.handed ? [handedLine(last, last.handed)] : [])];
   }
 
   private async host(write: boolean): Promise<VerbHost> {

@@ -292,3 +292,29 @@ test('an announced window is not read-only, whatever moves it', async () => {
   expect(out).toMatch(/^Next: maint start --window 45m \(adopts it, when it is time\) · maint abort \(cancels it\)$/m);
   expect((await maint(['abort'], own)).exit).toBe(0);
 });
+
+test('status tells what failed at the start from what appeared since, and where to look for a window that is not here', async () => {
+  const own = { MAINT_STATE: at('failed.db'), MAINT_RUNBOOK: at('other/failed.yaml'), TOKEN: SECRET };
+  writeFileSync(at('failed.cron'), '*/5 * * * * /usr/local/bin/etl.sh\n');
+  const slack =
+    '{ uses: notice/slack, with: { url: "http://127.0.0.1:1", channel: "#ops", token: "${TOKEN}" }, deadline: 1s }';
+  writeFileSync(
+    at('other/failed.yaml'),
+    `version: 1\nenvironment: failing\ncontact: x\nsteps:\n  - { uses: flag/file, with: { path: failed.json } }\n  - ${slack}\n  - { uses: crons/crontab, with: { file: ../failed.cron } }\n`,
+  );
+  const nothing = await maint(['status'], own);
+  expect(nothing.out).toContain(`No window is open.\n  state: sqlite ${at('failed.db')}\n`);
+  const started = await maint(['start', '--window', '30m', '--yes'], own);
+  expect([started.exit, started.out]).toEqual([0, expect.stringMatching(/1 thing to look at/)]);
+  const failed = await maint(['status'], own);
+  expect(failed.out).toMatch(/\n {2}slack {2}/);
+  expect(failed.out).not.toContain('appeared since');
+  expect(failed.out).toMatch(/maint start --window 30m \(tries slack again; the end stays\)/);
+  writeFileSync(at('failed.cron'), `${readFileSync(at('failed.cron'), 'utf8')}1 * * * * /usr/local/bin/new.sh\n`);
+  const grown = await maint(['status'], own);
+  expect(grown.out).toMatch(/appeared since: crons new\.sh/);
+  expect(grown.out).toMatch(/maint start --window 30m \(stops what appeared since; the end stays\)/);
+  expect((await maint(['extend', '--until', new Date(Date.now() + 12 * 60_000).toISOString()], own)).exit).toBe(0);
+  const ended = await maint(['end', '--soak', '1s'], own);
+  expect([ended.exit, ended.out]).toEqual([0, expect.stringMatching(/\(planned 30m, shortened to 1[12]m/)]);
+}, 60_000);

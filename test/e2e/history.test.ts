@@ -96,7 +96,10 @@ test('a second terminal sees the steps of a run that goes on', async () => {
   expect(seen.said()).toMatch(/✔ slow/);
   expect((await maint(['end', '--soak', '1s'], of)).code).toBe(0);
   const followed = await seen.ended;
-  expect([followed.code, followed.stdout]).toEqual([0, expect.stringMatching(/No window is open\.\nNext: .*\n$/)]);
+  expect([followed.code, followed.stdout]).toEqual([
+    0,
+    expect.stringMatching(/No window is open\.\n {2}state: sqlite .*\nNext: .*\n$/),
+  ]);
   expect(followed.stderr).toMatch(/writes work again[\s\S]*closed: reached[\s\S]*maint end has ended, exit 0/);
 }, 90_000);
 

@@ -407,5 +407,6 @@ export async function leave(
 
 function extendedTo({ window }: WindowState): string {
   if (window.until === window.plannedUntil) return '';
-  return `, extended to ${lasting(Date.parse(window.until) - Date.parse(window.since))}`;
+  const how = Date.parse(window.until) > Date.parse(window.plannedUntil) ? 'extended' : 'shortened';
+  return `, ${how} to ${lasting(Date.parse(window.until) - Date.parse(window.since))}`;
 }

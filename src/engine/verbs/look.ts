@@ -113,7 +113,11 @@ export async function statusOf(
   for (const failure of state.failures.values()) lines.push(`${failure.step}  ${failure.message}`);
   const toUndo = stillOurs(state).length;
   if (what === 'open' || what === 'overdue') {
-    const newcomers = planned?.steps.flatMap((step) => step.changes.map((change) => `${step.id} ${change.id}`)) ?? [];
+    // what failed at the start is no newcomer: its failure is told above
+    const newcomers =
+      planned?.steps
+        .filter(({ id }) => !state.failures.has(id))
+        .flatMap((step) => step.changes.map((change) => `${step.id} ${change.id}`)) ?? [];
     const drift =
       planned?.steps.flatMap((step) => step.drift.map((one) => `${step.id} ${one.id}`)) ??
       state.drifts.map((one) => `${one.step} ${one.id}`);
@@ -133,6 +137,8 @@ export async function statusOf(
       next.push({ command: 'maint note "…, next update 02:40Z"', why: 'page and chat follow' });
     }
     if (newcomers.length > 0) next.push({ command: startAgain, why: 'stops what appeared since; the end stays' });
+    else if (state.failures.size > 0)
+      next.push({ command: startAgain, why: `tries ${[...state.failures.keys()].join(', ')} again; the end stays` });
   }
   return {
     environment: env,
