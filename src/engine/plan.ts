@@ -270,6 +270,8 @@ function planResource(
   entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
 }
 
+const NOT_ASKED = 'rights not asked';
+
 async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedStep>): Promise<void> {
   await Promise.all(
     looking.steps.map(async (step) => {
@@ -280,12 +282,17 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
         entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
       } catch (error) {
         if (looking.signal.aborted) throw error;
-        entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
+        entry.notes.push(`${NOT_ASKED}: ${error instanceof Error ? error.message : error}`);
       }
     }),
   );
   // A question that was cut off is no right that is missing.
   if (looking.signal.aborted) throw looking.signal.reason;
+}
+
+/** The ids of the steps whose rights could not be asked. */
+export function unasked({ steps }: Pick<Plan, 'steps'>): string[] {
+  return steps.filter(({ notes }) => notes.some((note) => note.startsWith(NOT_ASKED))).map(({ id }) => id);
 }
 
 function blank(step: Step): PlannedStep {

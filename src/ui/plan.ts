@@ -1,5 +1,5 @@
 // The plan as people read it before they type the environment's name.
-import type { Plan, PlannedStep } from '../engine/plan.ts';
+import { type Plan, type PlannedStep, unasked } from '../engine/plan.ts';
 import type { Asking, Prepared } from '../engine/verbs/result.ts';
 import { count, lasting, span } from '../engine/words.ts';
 import { clean, near, pad, width } from './layout.ts';
@@ -82,12 +82,12 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
 }
 
 /** What nobody could be asked is not ok. */
-function permissions({ steps }: Plan): string[] {
-  const missing = steps.flatMap((step) => step.missing);
-  const unasked = steps.filter((step) => step.notes.some((note) => note.startsWith('rights not asked')));
+function permissions(plan: Plan): string[] {
+  const missing = plan.steps.flatMap((step) => step.missing);
+  const deaf = unasked(plan);
   const asked = missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`;
-  const not = `not asked of ${unasked.map((step) => step.id).join(', ')}`;
-  if (unasked.length === 0) return [asked];
+  const not = `not asked of ${deaf.join(', ')}`;
+  if (deaf.length === 0) return [asked];
   return missing.length === 0 ? [`permissions ${not}`] : [asked, not];
 }
 

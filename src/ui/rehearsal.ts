@@ -1,4 +1,5 @@
 // A rehearsal as people read it, and as CI systems do: JUnit XML, and annotations of a GitHub workflow.
+import { unasked } from '../engine/plan.ts';
 import type { Rehearsed } from '../engine/verbs/rehearse.ts';
 import { count, lasting } from '../engine/words.ts';
 
@@ -8,7 +9,9 @@ export function rehearsalLines(result: Rehearsed): string[] {
   const walls = result.rehearsal.steps.length > 0 ? 'walls outside-in ok · state outside the walls ok' : '';
   const secrets = `secrets ${variables.named - variables.missing.length} of ${variables.named} set${variables.missing.length > 0 ? ` (not ${variables.missing.join(', ')})` : ''}`;
   const rights =
-    result.rights === 'not asked' ? 'permissions not asked (recorded world)' : `permissions ${result.rights}`;
+    result.rights !== 'not asked'
+      ? `permissions ${result.rights}`
+      : `permissions not asked ${world.live ? `of ${unasked(result.planned).join(', ')}` : '(recorded world)'}`;
   const over = time.startMs > time.budgetMs ? ', over the budget' : '';
   return [
     ...wrapped('start', start),

@@ -2,7 +2,7 @@
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { Window } from '../contract.ts';
 import { estimate } from '../estimate.ts';
-import { type Looking, look, type Plan, plan, type World } from '../plan.ts';
+import { type Looking, look, type Plan, plan, unasked, type World } from '../plan.ts';
 import { type Rehearsal, rehearse } from '../rehearse.ts';
 import { monotonicNow } from '../run.ts';
 import { count } from '../words.ts';
@@ -107,7 +107,7 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
   if (options.windowMs !== undefined && options.windowMs < startMs + backMs + prepared.soakMs)
     problems.push({ step: '', message: 'the window is too short for the way back and the soak' });
   const back = rehearsal.steps.filter((step) => !step.skipped && step.kind === 'resource' && step.leaves === undefined);
-  const asked = planned.steps.some((step) => step.missing.length > 0 || step.unknown.some((one) => one.refused));
+  const missing = planned.steps.some((step) => step.missing.length > 0 || step.unknown.some((one) => one.refused));
   return {
     verb: 'rehearse',
     exit: problems.length > 0 ? EXIT.REFUSED : EXIT.DONE,
@@ -136,7 +136,7 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
       ),
     ],
     variables: options.variables,
-    rights: !live ? 'not asked' : asked ? 'missing' : 'ok',
+    rights: missing && live ? 'missing' : !live || unasked(planned).length > 0 ? 'not asked' : 'ok',
     time: { startMs, budgetMs: prepared.budgetMs, backMs, soakMs: prepared.soakMs, shortestWindowMs: shortest },
     world: { recordedAt, ageMs: Math.max(0, (await host.journal.now()) - Date.parse(recordedAt)), live },
     notes,
