@@ -1,5 +1,5 @@
-import { shellWord } from '../ui/carry.ts';
 import { MaintCommand, windowFlags } from '../ui/command.ts';
+import { shellWord } from '../ui/pasteable.ts';
 
 export class Start extends MaintCommand {
   static override summary = 'Put an environment into read-only mode.';

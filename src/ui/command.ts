@@ -10,8 +10,8 @@ import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
-import { carriedJson, carriedLine, type Given, givenOf } from './carry.ts';
 import { isScreen, type Mode, modeOf } from './mode.ts';
+import { carriedJson, carriedLine, type Given, givenOf } from './pasteable.ts';
 import type { Renderer } from './progress.ts';
 
 export const stateFlag = {

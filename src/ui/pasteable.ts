@@ -4,6 +4,7 @@
 
 /** On the command line, and worth repeating. */
 const CARRIED = ['state', 'env', 'runbook', 'queue'] as const;
+const SHORT: Readonly<Record<string, string>> = { env: '-e', runbook: '-r' };
 /** What stands in a file is not asked again by these: an open window has its runbook. */
 const HAS_RUNBOOK = new Set(['end', 'status', 'abort', 'extend', 'note', 'verify']);
 /** Typed on another machine, with another state. */
@@ -45,10 +46,20 @@ function one(part: string, given: Given, flagsOf: FlagsOf): string {
     (flag) =>
       given[flag] !== undefined &&
       known.includes(flag) &&
-      !rest.includes(` --${flag}`) &&
+      !stands(flag, rest) &&
       !(flag === 'runbook' && HAS_RUNBOOK.has(name) && !rest.includes(' --holder')),
   ).map((flag) => ` --${flag} ${shellWord(given[flag]!)}`);
   return `${part.slice(0, found.index)}maint ${name}${more.join('')}${rest}`;
+}
+
+function stands(flag: (typeof CARRIED)[number], rest: string): boolean {
+  const short = SHORT[flag];
+  return rest
+    .split(' ')
+    .some(
+      (word) =>
+        word === `--${flag}` || word.startsWith(`--${flag}=`) || (short !== undefined && word.startsWith(short)),
+    );
 }
 
 /** The lines of a screen: what stands after `Next:`, what stands alone, and what a detail ends with. */

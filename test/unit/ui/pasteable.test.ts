@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
 import { COMMANDS } from '../../../src/commands/index.ts';
-import { carried, carriedJson, carriedLine, givenOf, shellWord } from '../../../src/ui/carry.ts';
+import { carried, carriedJson, carriedLine, givenOf, shellWord } from '../../../src/ui/pasteable.ts';
 
 const commands = Object.entries(COMMANDS).map(([id, command]) => [id.replaceAll(':', ' '), command.flags] as const);
 const flagsOf = (name: string) => {
@@ -21,6 +21,8 @@ test.each(['plain', 'two words', '', "it's", 'a"b', '$HOME', '`id`', 'back\\slas
 describe('the next command', () => {
   test.each([
     ['maint end --soak 5m', 'maint end --state "./a b.db" --env prod --soak 5m'],
+    ['maint start -e prod -r x.yaml', 'maint start --state "./a b.db" -e prod -r x.yaml'],
+    ['maint start --env=prod -rx.yaml', 'maint start --state "./a b.db" --env=prod -rx.yaml'],
     ['maint status', 'maint status --state "./a b.db" --env prod'],
     ['maint start --window 30m', 'maint start --state "./a b.db" --env prod --runbook night.yaml --window 30m'],
     ['maint queue list', 'maint queue list --state "./a b.db" --env prod --runbook night.yaml --queue q.db'],
