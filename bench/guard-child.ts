@@ -1,5 +1,5 @@
-// One app twice in one process, with the guard and without, so that both share what the compiler and the collector do.
-// Spoken to over IPC: 'on' and 'off' set the flag, 'cpu' asks for the microseconds of this process.
+// One app, with the guard or without: in a process of its own, as a service is, for what the compiler has learnt of one
+// is not true of the other. Or what refuses by rote. Spoken to over IPC: 'on' and 'off' set the flag, 'cpu' asks for the microseconds of this process.
 import { createServer, type RequestListener } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
@@ -70,8 +70,9 @@ function hold(on: boolean): void {
   sink?.document(on ? JSON.stringify({ version: 1, holders: { 'w-bench': { until } } }) : null);
 }
 
-const open = process.argv[2] === 'fastify' ? fastifyPort : expressPort;
+const [framework, side] = process.argv.slice(2);
 hold(true);
-const ceiling = await ceilingPort();
+const ceiling = side === 'ceiling' ? await ceilingPort() : undefined;
 hold(false);
-process.send?.({ bare: await open(null), guarded: await open(guard), ceiling });
+const open = framework === 'fastify' ? fastifyPort : expressPort;
+process.send?.({ port: ceiling ?? (await open(side === 'guarded' ? guard : null)) });

@@ -51,44 +51,58 @@ export async function guardCosts(rounds: number): Promise<GuardCosts> {
     ['fastify', 'Fastify'],
     ['express', 'Express'],
   ] as const) {
-    const child = fork(fileURLToPath(new URL('./guard-child.ts', import.meta.url)), [framework], {
-      env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '' },
-    });
+    const sides: Served[] = [];
     try {
-      const ports = await answer<{ bare: number; guarded: number; ceiling: number }>(child);
+      for (const side of ['bare', 'guarded', 'ceiling'] as const) sides.push(await serve(framework, side));
+      const [bare, guarded, ceiling] = sides as [Served, Served, Served];
       const get = ['GET', '/items/7', ''] as const;
       const post = ['POST', '/items', BODY] as const;
-      pairs.push(await compared(child, `${name}, read, off`, ports, get, 'off', rounds, GOAL_OFF));
-      pairs.push(await compared(child, `${name}, write, off`, ports, post, 'off', rounds, GOAL_OFF));
-      pairs.push(await compared(child, `${name}, refusals`, ports, post, 'on', rounds, GOAL_REFUSING));
-      const ceiling = { bare: ports.bare, guarded: ports.ceiling };
-      pairs.push(await compared(child, `${name}, node:http refusing by rote`, ceiling, post, 'on', rounds, null));
+      const both = { bare, guarded };
+      pairs.push(await compared(`${name}, read, off`, both, get, 'off', rounds, GOAL_OFF));
+      pairs.push(await compared(`${name}, write, off`, both, post, 'off', rounds, GOAL_OFF));
+      pairs.push(await compared(`${name}, refusals`, both, post, 'on', rounds, GOAL_REFUSING));
+      const most = { bare, guarded: ceiling };
+      pairs.push(await compared(`${name}, node:http refusing by rote`, most, post, 'on', rounds, null));
     } finally {
-      child.disconnect();
+      for (const { child } of sides) child.disconnect();
     }
   }
   return { pairs, decisions: decisions() };
 }
 
+interface Served {
+  child: ChildProcess;
+  port: number;
+}
+
+async function serve(framework: string, side: string): Promise<Served> {
+  const child = fork(fileURLToPath(new URL('./guard-child.ts', import.meta.url)), [framework, side], {
+    env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '' },
+  });
+  return { child, ...(await answer<{ port: number }>(child)) };
+}
+
 async function compared(
-  child: ChildProcess,
   what: string,
-  ports: { bare: number; guarded: number },
+  served: { bare: Served; guarded: Served },
   [method, path, body]: readonly [string, string, string],
   flag: 'on' | 'off',
   rounds: number,
   goal: number | null,
 ): Promise<Pairs> {
-  child.send(flag);
-  await answer(child);
+  for (const { child } of [served.bare, served.guarded]) {
+    child.send(flag);
+    await answer(child);
+  }
   const loads = {
-    bare: await openLoad(ports.bare, method, path, body),
-    guarded: await openLoad(ports.guarded, method, path, body),
+    bare: await openLoad(served.bare.port, method, path, body),
+    guarded: await openLoad(served.guarded.port, method, path, body),
   };
   const values = { bare: [] as number[], guarded: [] as number[] };
   const cpu = { bare: [] as number[], guarded: [] as number[] };
 
   async function turn(side: 'bare' | 'guarded', ms: number): Promise<{ ms: number; requests: number; cpu: number }> {
+    const { child } = served[side];
     const before = await cpuOf(child);
     const ran = await loads[side].run(ms, side === 'guarded' && flag === 'on' ? 503 : 200);
     return { ...ran, cpu: (await cpuOf(child)) - before };
