@@ -32,6 +32,8 @@ export interface PlannedStep {
   drift: Decision['drift'];
   /** rights that are missing, in words */
   missing: string[];
+  /** nobody could be asked for the rights; a note says why */
+  unasked?: true | undefined;
   refusal?: { message: string; next?: string | undefined } | undefined;
   skipped?: string | undefined;
   group?: number | undefined;
@@ -270,8 +272,6 @@ function planResource(
   entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
 }
 
-const NOT_ASKED = 'rights not asked';
-
 async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedStep>): Promise<void> {
   await Promise.all(
     looking.steps.map(async (step) => {
@@ -282,7 +282,8 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
         entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
       } catch (error) {
         if (looking.signal.aborted) throw error;
-        entry.notes.push(`${NOT_ASKED}: ${error instanceof Error ? error.message : error}`);
+        entry.unasked = true;
+        entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
       }
     }),
   );
@@ -292,7 +293,7 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
 
 /** The ids of the steps whose rights could not be asked. */
 export function unasked({ steps }: Pick<Plan, 'steps'>): string[] {
-  return steps.filter(({ notes }) => notes.some((note) => note.startsWith(NOT_ASKED))).map(({ id }) => id);
+  return steps.filter(({ unasked }) => unasked).map(({ id }) => id);
 }
 
 function blank(step: Step): PlannedStep {

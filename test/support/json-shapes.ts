@@ -47,6 +47,7 @@ const PlanShape = z.strictObject({
       unknown: z.array(z.strictObject({ id: z.string(), why: z.string(), refused: z.boolean() })),
       drift: z.array(z.looseObject({ id: z.string() })),
       missing: texts,
+      unasked: z.literal(true).optional(),
       refusal: z.looseObject({ message: z.string() }).optional(),
       skipped: z.string().optional(),
       group: z.number().optional(),

@@ -91,6 +91,8 @@ const SERVERS: Readonly<Record<string, Serve>> = {
   },
 };
 
+if (!openssl) test.skip('node:http2 with TLS: openssl is not installed', () => {});
+
 describe.each(Object.keys(SERVERS))('%s', (framework) => {
   let guard: Guard;
   let sink: FlagSink;
