@@ -5,7 +5,8 @@ import { passed } from './checks.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Clients } from './io.ts';
-import { endOrder, isClosing, isHeld, roleOf } from './roles.ts';
+import { phaseOrder } from './order.ts';
+import { isClosing, roleOf } from './roles.ts';
 import { checkedInPhase, type Owned, type WindowState } from './window.ts';
 
 export type Seen = Map<string, Is<any> | Unknown>;
@@ -132,16 +133,15 @@ export function copyWorld(world: World): World {
   return new Map([...world].map(([step, seen]) => [step, seen instanceof Unknown ? seen : new Map(seen)]));
 }
 
-/** The steps a phase acts on, in its order. */
+/** The steps a phase acts on, in its order; of an opening phase also the checks that come later. */
 export function phaseSteps(steps: readonly Step[], phase: Phase, owned: OwnedWorld): Step[] {
-  const active = steps.filter((step) => !step.skipped);
-  if (phase === 'announced') return active.filter((step) => isHeld(step, phase));
-  if (!isClosing(phase)) return active;
-  return endOrder(active).filter((step) => {
-    if (step.plugin.kind !== 'resource') return step.plugin.kind === 'action';
-    if (isHeld(step, phase) && roleOf(step) !== 'notice') return false;
-    return (owned.get(step.id)?.size ?? 0) > 0;
+  const order = phaseOrder(steps, phase, {
+    owns: (step) => (owned.get(step.id)?.size ?? 0) > 0,
+    acts: () => true,
+    behind: false,
   });
+  if (phase !== 'open') return order;
+  return [...order, ...steps.filter((step) => !step.skipped && !order.includes(step))];
 }
 
 /** The plan of going through `phases` one after the other. */

@@ -10,10 +10,6 @@ export const ROLES = {
   lock: { held: ['open', 'soaking'], endOrder: 8, onStartFailure: 'undo' },
 } as const satisfies Record<Role, { held: readonly Phase[]; endOrder: number; onStartFailure: 'undo' | 'continue' }>;
 
-/** Before the rest of the work: what need not wait for a backfill, then the backfill. */
-const UNWAITING_WORK = 4;
-const AHEAD = 5;
-
 /** Walls close outside-in and open inside-out: the order of the families, from the outside. */
 export const WALL_DEPTH: Readonly<Record<string, number>> = { flag: 0, gateway: 0, drain: 1, command: 1, datastore: 2 };
 
@@ -48,17 +44,4 @@ export function isClosing(phase: Phase): boolean {
 
 export function isAhead(step: Step): boolean {
   return step.plugin.kind === 'action' && step.plugin.ahead === true;
-}
-
-/** Steps in the order of the end: by role, inside-out within the walls, last taken first released within a role; groups are ignored. */
-export function endOrder(steps: readonly Step[]): Step[] {
-  const rank = (step: Step) => {
-    const role = roleOf(step);
-    if (role === 'check') return 0;
-    if (isAhead(step)) return AHEAD;
-    if (step.release === 'after-soak' && role === 'work') return UNWAITING_WORK;
-    const order = ROLES[role].endOrder;
-    return step.release === 'after-backfill' ? Math.max(order, ROLES.work.endOrder) : order;
-  };
-  return [...steps].reverse().sort((a, b) => rank(a) - rank(b));
 }

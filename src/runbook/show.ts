@@ -1,6 +1,7 @@
 // What `runbook show` tells: the order of the start as written, the order of the end as derived.
 import type { Edge, Moment, Phase, Role, Step } from '../engine/contract.ts';
-import { endOrder, failurePolicy, isHeld } from '../engine/roles.ts';
+import { endOrder } from '../engine/order.ts';
+import { failurePolicy, isHeld } from '../engine/roles.ts';
 import type { Runbook, RunbookStep } from './load.ts';
 import { roleInText } from './rules.ts';
 import { variablesIn } from './variables-text.ts';

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { defineAction, defineResource, type Role, type Step } from '../../../src/engine/contract.ts';
-import { endOrder } from '../../../src/engine/roles.ts';
+import { endOrder } from '../../../src/engine/order.ts';
 
 const Params = z.strictObject({});
 const resource = (name: string, role: Role, release?: Step['release']): Step => ({

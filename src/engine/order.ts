@@ -1,0 +1,74 @@
+// In which order the steps of a phase are taken. Plan, rehearsal and converge ask here, so that what is shown is what
+// is done.
+import type { Phase, Step } from './contract.ts';
+import { isAhead, isClosing, isHeld, ROLES, roleOf } from './roles.ts';
+
+/** What the order of an end depends on besides the list. */
+export interface Doings {
+  /** something of this step is ours */
+  owns(step: Step): boolean;
+  /** this action has something to do in this phase */
+  acts(step: Step): boolean;
+  /** another end was promised after these were written: what carries it follows */
+  behind: boolean;
+}
+
+export function phaseOrder(steps: readonly Step[], phase: Phase, doings: Doings): Step[] {
+  const active = steps.filter((step) => !step.skipped);
+  return isClosing(phase) ? closingOrder(active, phase, doings) : openingOrder(active, phase);
+}
+
+/** An action at `open` needs the walls closed: what stands before the last wall waits for it. */
+function openingOrder(all: readonly Step[], phase: Phase): Step[] {
+  // Only what is told beforehand: no wall, no purge, no check.
+  if (phase === 'announced') return all.filter((step) => isHeld(step, phase));
+  const steps = all.filter((step) => step.plugin.kind !== 'check' || step.plugin.on.includes('open'));
+  // What is to stand still meanwhile is told before anything closes: a backfill would be cut off by the walls.
+  const first = steps.filter(isAhead);
+  const others = steps.filter((step) => !isAhead(step));
+  const lastWall = others.findLastIndex(isWall);
+  const early = others.slice(0, Math.max(lastWall, 0)).filter((step) => step.plugin.kind === 'action');
+  const rest = others.filter((step) => !early.includes(step));
+  const at = early.length === 0 ? rest.length : rest.findLastIndex(isWall) + 1;
+  return [...first, ...rest.slice(0, at), ...early, ...rest.slice(at)];
+}
+
+/**
+ * The end touches only what did something. What the soak still holds waits for the end of the soak; where another end
+ * was promised meanwhile, what carries it (a silence) follows.
+ */
+function closingOrder(steps: readonly Step[], phase: Phase, doings: Doings): Step[] {
+  return endOrder(steps).filter((step) => {
+    if (step.plugin.kind === 'check') return false;
+    if (step.plugin.kind === 'action') return doings.acts(step);
+    if (isHeld(step, phase) && !follows(step, doings)) return false;
+    return doings.owns(step);
+  });
+}
+
+function follows(step: Step, { behind }: Doings): boolean {
+  const role = roleOf(step);
+  return role === 'notice' || (behind && (role === 'mute' || role === 'lock'));
+}
+
+export function isWall(step: Step): boolean {
+  return roleOf(step) === 'wall';
+}
+
+/** Before the rest of the work: what need not wait for a backfill, then the backfill. */
+const UNWAITING_WORK = 4;
+const AHEAD = 5;
+
+/** Steps in the order of the end: by role, inside-out within the walls, last taken first released within a role; groups are ignored. */
+export function endOrder(steps: readonly Step[]): Step[] {
+  return [...steps].reverse().sort((a, b) => rank(a) - rank(b));
+}
+
+function rank(step: Step): number {
+  const role = roleOf(step);
+  if (role === 'check') return 0;
+  if (isAhead(step)) return AHEAD;
+  if (step.release === 'after-soak' && role === 'work') return UNWAITING_WORK;
+  const order = ROLES[role].endOrder;
+  return step.release === 'after-backfill' ? Math.max(order, ROLES.work.endOrder) : order;
+}

@@ -1,0 +1,212 @@
+// One resource to what its phase wants, as a list of stages that is gone through again and again until nothing differs:
+// look, note what is settled already, wait for what may still arrive, see whether that is all, write.
+import { OuterError } from '../errors/catalogue.ts';
+import { type Acting, backOff, describe, name, StepProblem, seconds } from './acting.ts';
+import { type Change, type Is, type Phase, type Resource, Stale, type Step, Unknown } from './contract.ts';
+import { type Decision, decide } from './decide.ts';
+import type { JournalEvent } from './events.ts';
+import { WRITE_DEADLINE_MS } from './io.ts';
+import { failurePolicy, isClosing, roleOf } from './roles.ts';
+import { writeAll } from './wave.ts';
+import { ofStep, type WindowState } from './window.ts';
+
+export interface Settling {
+  readonly acting: Acting;
+  readonly step: Step;
+  readonly resource: Resource;
+  readonly phase: Phase;
+  deadline: number;
+  attempts: number;
+  /** why the last turn did not settle it */
+  problem: unknown;
+  /** nothing is tried again: what its write has left is looked at once more */
+  gaveUp: { error: unknown } | undefined;
+  /** the ids whose last write was answered, so that it cannot arrive later */
+  readonly answered: Set<string>;
+  /** when each open write was first seen by this run, by attempt */
+  readonly firstSeen: Map<string, number>;
+  readonly drifted: Decision['drift'];
+  /** what was written in this phase */
+  readonly done: Change<any>[];
+  lookedAt: number;
+  seen: Map<string, Is<any> | Unknown>;
+  decision: Decision;
+}
+
+/** `again`: from the first stage; `settled`: nothing differs any more. */
+type Next = 'on' | 'again' | 'settled';
+
+const STAGES: readonly ((turn: Settling) => Promise<Next>)[] = [look, note, ripen, rest, write];
+
+/** How long a notice is tried while a start waits for it. */
+const CONTINUE_MS = 10_000;
+
+export function settling(acting: Acting, step: Step, phase: Phase, began: number): Settling {
+  // A notice that is down must not hold up a window: at start it is tried for 10 s, and by the next start again.
+  // Nor the way to the soak: once the window is closed it is tried for its whole deadline.
+  const again = !isClosing(phase) || (phase === 'soaking' && roleOf(step) === 'notice');
+  const patience = again && failurePolicy(step) === 'continue' ? CONTINUE_MS : Number.POSITIVE_INFINITY;
+  return {
+    acting,
+    step,
+    resource: step.plugin as Resource,
+    phase,
+    deadline: began + Math.min(step.deadlineMs, patience),
+    attempts: 0,
+    problem: undefined,
+    gaveUp: undefined,
+    answered: new Set(),
+    firstSeen: new Map(),
+    drifted: [],
+    done: [],
+    lookedAt: began,
+    seen: new Map(),
+    decision: { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] },
+  };
+}
+
+export async function settle(turn: Settling): Promise<void> {
+  for (;;) {
+    let next: Next = 'on';
+    for (const stage of STAGES) {
+      next = await stage(turn);
+      if (next !== 'on') break;
+    }
+    if (next === 'settled') return;
+  }
+}
+
+async function look(turn: Settling): Promise<Next> {
+  const { acting, step, phase } = turn;
+  if (acting.now() > turn.deadline && turn.attempts > 0)
+    throw turn.problem ?? new StepProblem('E_FAILED', `does not come to rest within ${seconds(step.deadlineMs)}`);
+  turn.lookedAt = acting.now();
+  try {
+    turn.seen = await observe(turn);
+    turn.decision = decide(step, phase, acting.state.window, ofStep(acting.state, step.id), turn.seen);
+    return 'on';
+  } catch (error) {
+    if (turn.gaveUp) throw turn.gaveUp.error;
+    return again(turn, error, error);
+  }
+}
+
+async function observe({ acting, step, resource, deadline }: Settling): Promise<Map<string, Is<any> | Unknown>> {
+  const reader = acting.clients.reader({ signal: acting.signal, deadline });
+  const known = new Map([...ofStep(acting.state, step.id)].map(([id, own]) => [id, own.after]));
+  const seen = await resource.observe(reader, step.params, acting.state.window, known);
+  for (const [id, state] of seen) {
+    if (state === null || state instanceof Unknown) continue;
+    const parsed = resource.State.safeParse(state);
+    if (!parsed.success)
+      throw new StepProblem(
+        'E_BUG',
+        `${resource.name} saw a state that is not of its own shape at ${id}: ${parsed.error.issues[0]?.message ?? ''}`,
+      );
+  }
+  return seen;
+}
+
+/** Another turn after a pause, where that may help with `cause`; else `problem` is thrown. */
+async function again(turn: Settling, problem: unknown, cause: unknown): Promise<Next> {
+  turn.problem = problem;
+  if (!(await backOff(turn.acting, cause, turn.attempts++, turn.deadline, turn.step))) throw problem;
+  return 'again';
+}
+
+/** What needs no write is journalled: outcomes that were seen, what is let go, what somebody else changed. */
+async function note(turn: Settling): Promise<Next> {
+  const { acting, step, decision } = turn;
+  const events: JournalEvent[] = [];
+  if (decision.settled.length > 0) events.push({ type: 'outcome', step: step.id, results: decision.settled });
+  if (decision.release.length > 0) events.push({ type: 'released', step: step.id, ids: decision.release });
+  for (const drift of decision.drift) {
+    if (!turn.drifted.some((one) => one.id === drift.id)) turn.drifted.push(drift);
+    if (!knownDrift(acting.state, step.id, drift)) events.push({ type: 'drift', step: step.id, ...drift });
+  }
+  if (events.length > 0) await acting.record(events);
+  return 'on';
+}
+
+function knownDrift(state: WindowState, step: string, drift: Decision['drift'][number]): boolean {
+  if (drift.released) return false;
+  return state.drifts.some(
+    (one) =>
+      one.step === step &&
+      one.id === drift.id &&
+      !one.released &&
+      one.taken === drift.taken &&
+      JSON.stringify(one.now) === JSON.stringify(drift.now),
+  );
+}
+
+/** A write without an outcome may still arrive until its deadline; after that it never will. */
+async function ripen(turn: Settling): Promise<Next> {
+  const { acting, step, decision, gaveUp } = turn;
+  if (decision.pending.length === 0) return 'on';
+  const ripensAt = await ripening(turn);
+  const green = decision.pending.filter((pending) => ripensAt(pending) > turn.lookedAt);
+  if (green.length === 0) {
+    const ids = decision.pending.map((pending) => pending.id);
+    const why = gaveUp ? describe(step, gaveUp.error).message : 'not seen within the deadline of a write';
+    await acting.record([{ type: 'missed', step: step.id, ids, why }]);
+    return 'again';
+  }
+  if (gaveUp) throw gaveUp.error;
+  const until = Math.max(...green.map(ripensAt)) + 1;
+  // What another run left open is not this one's time; what this one tried in vain is.
+  if (green.some((pending) => pending.token !== acting.token))
+    turn.deadline = Math.max(turn.deadline, until + step.deadlineMs);
+  const ids = green.slice(0, 3).map((one) => one.id);
+  const text = `a write of ${ids.join(', ')} has no outcome yet and may still arrive`;
+  acting.emit({ type: 'step-doing', step: step.id, text, givesUp: until });
+  await acting.wait(until);
+  return 'again';
+}
+
+async function ripening(turn: Settling): Promise<(pending: Decision['pending'][number]) => number> {
+  const { acting, resource, answered, firstSeen, lookedAt } = turn;
+  // Intents are dated by the store: of a clock that is behind ours each of them would be old enough at once.
+  const storeNow = await acting.storeNow();
+  const ahead = acting.now() - storeNow;
+  return (pending) => {
+    if (resource.local === true || answered.has(pending.id)) return 0;
+    // The shorter of two estimates: a clock that was set back must not make this wait for an hour. Each attempt has
+    // its own time: one that was given up says nothing of the next.
+    const attempt = `${pending.since} ${pending.id}`;
+    if (!firstSeen.has(attempt)) firstSeen.set(attempt, lookedAt);
+    return Math.min(Date.parse(pending.since) + ahead, firstSeen.get(attempt) ?? lookedAt) + WRITE_DEADLINE_MS;
+  };
+}
+
+/** Nothing to write: settled, unless something could not be seen. */
+async function rest(turn: Settling): Promise<Next> {
+  const { changes, unknown } = turn.decision;
+  if (turn.gaveUp) throw turn.gaveUp.error;
+  if (changes.length > 0) return 'on';
+  const [first] = unknown;
+  if (first === undefined) return 'settled';
+  const ids = unknown.map((one) => one.id);
+  const text = `cannot tell the state of ${name(ids)}: ${first.why}`;
+  if (first.refused) throw new StepProblem('E_NOT_ALLOWED', text, ids);
+  const cause = new OuterError(first.why, { effect: 'none', retryable: true });
+  return again(turn, new StepProblem('E_FAILED', text, ids), cause);
+}
+
+async function write(turn: Settling): Promise<Next> {
+  const { acting, step, phase, decision } = turn;
+  if (isClosing(phase) && step.pacePerMinute) {
+    const paced = (decision.changes.length / step.pacePerMinute) * 60_000;
+    turn.deadline = Math.max(turn.deadline, acting.now() + paced + step.deadlineMs);
+  }
+  const { error } = await writeAll(acting, step, phase, decision.changes, turn.done, turn.answered);
+  if (error === undefined) return 'again';
+  turn.problem = error;
+  if (await backOff(acting, error, turn.attempts++, turn.deadline, step)) return 'again';
+  if (error instanceof Stale)
+    throw new StepProblem('E_FAILED', `is changed by somebody else again and again (${error.message})`);
+  // An answer to the second write of a batch says nothing of the first one.
+  if (turn.answered.size === 0) throw error;
+  turn.gaveUp = { error };
+  return 'again';
+}
