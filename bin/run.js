@@ -7,6 +7,10 @@ const pjson = module.createRequire(import.meta.url)('../package.json');
 const major = Number(process.versions.node.split('.')[0]);
 const [first] = process.argv.slice(2);
 if (process.argv.length === 3 && (first === '--version' || first === '-v' || first === 'version')) {
+  // a full disk is not a bug, and a reader that has left is not an error
+  process.stdout.on('error', ({ code }) => {
+    if (code !== 'EPIPE') process.exitCode = 74;
+  });
   process.stdout.write(`maint/${pjson.version} ${process.platform}-${process.arch} node-${process.version}\n`);
 } else if (major < 24) {
   process.stderr.write(

@@ -5,6 +5,7 @@ import { Config } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { settings } from '@oclif/core/settings';
 import { EXIT, EXIT_MEANS } from './errors/exit-codes.ts';
+import { lostLine, outliveReaders, put } from './ui/output.ts';
 
 interface PackageJson {
   name: string;
@@ -18,12 +19,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   settings.enableAutoTranspile = false;
   // a report that Node is asked for (--report-on-signal …) shall not hold every secret of the environment
   if (process.report) process.report.excludeEnv = true;
-  // A reader that has seen enough (maint … | head) is no failure; a terminal that is gone must not stop the end of a window.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
-    });
-  }
+  outliveReaders();
   const typed = process.argv.slice(2);
   const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
   let ids: string[] = [];
@@ -52,10 +48,13 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
     } as never);
     ids = config.commandIDs;
     await run(argv, config);
-    if (argv.every((word) => word === '--help')) process.stdout.write(exitCodes());
+    if (argv.every((word) => word === '--help')) put(process.stdout, exitCodes());
   } catch (error) {
     await ended(error, argv, ids);
   }
+  // Only help and completion come here: their text is what was asked for. A stream tells its error in a later turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  if (lostLine(process.stdout) !== undefined) process.exitCode ||= EXIT.UNSHOWN;
 }
 
 /**
@@ -64,6 +63,8 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
  */
 async function ranDirectly(argv: readonly string[], root: string, pjson: PackageJson): Promise<boolean> {
   const { COMMANDS } = await import('./commands/index.ts');
+  // Again: oclif's command has added a listener of its own.
+  outliveReaders();
   const [first = '', second] = argv;
   const words = Object.hasOwn(COMMANDS, first) ? 1 : 2;
   const id = words === 1 ? first : `${first}:${second}`;
@@ -105,8 +106,8 @@ async function ended(error: unknown, argv: readonly string[], ids: readonly stri
   if (exit === 0) return;
   const { asMaintError, errorJson, errorLines } = await import('./ui/result.ts');
   const known = asMaintError(await meant(error, argv, ids));
-  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(known), null, 2)}\n`);
-  else process.stderr.write(`${errorLines(known).join('\n')}\n`);
+  if (argv.includes('--json')) put(process.stdout, `${JSON.stringify(errorJson(known), null, 2)}\n`);
+  else put(process.stderr, `${errorLines(known).join('\n')}\n`);
   process.exitCode = known.exit ?? EXIT.BUG;
 }
 

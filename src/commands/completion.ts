@@ -20,6 +20,6 @@ export class Completion extends MaintCommand {
     const plugins = [...(await app.registry()).keys()];
     const { shell } = args;
     const script = completionScript(shell as 'bash', wordsOf(this.config.commands, plugins), this.config.bin);
-    await this.print(this.wantsJson ? { ok: true, exit: 0, shell, script } : [script.trimEnd()], 0);
+    await this.print(this.wantsJson ? { ok: true, exit: 0, shell, script } : [script.trimEnd()], 0, { whole: true });
   }
 }

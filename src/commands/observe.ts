@@ -24,7 +24,8 @@ export class Observe extends MaintCommand {
     const { only = [], skip = [] } = flags;
     const prepared = await app.prepare({ runbook: flags.runbook, environment: flags.env, only, skip });
     const file = await observed(app, prepared);
-    if (flags.output === undefined) return await this.print(this.wantsJson ? file : [JSON.stringify(file, null, 2)], 0);
+    if (flags.output === undefined)
+      return await this.print(this.wantsJson ? file : [JSON.stringify(file, null, 2)], 0, { whole: true });
     writeWorld(flags.output, file);
     await this.print(this.wantsJson ? observedJson(file, flags.output) : observedLines(file, flags.output), 0);
   }

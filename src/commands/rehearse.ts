@@ -32,8 +32,9 @@ export class Rehearse extends MaintCommand {
     const choice = { runbook: flags.runbook, environment: flags.env, only, skip };
     const { result, path, lines } = await rehearsed(app, choice, { world, windowMs });
     if (format === 'json') return await this.print(show.rehearsalJson(result), result.exit);
-    if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit);
-    if (format === 'github') return await this.print(show.rehearsalGithub(result, path, lines), result.exit);
+    if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit, { whole: true });
+    if (format === 'github')
+      return await this.print(show.rehearsalGithub(result, path, lines), result.exit, { whole: true });
     await this.print(show.rehearsalLines(result), result.exit);
   }
 }

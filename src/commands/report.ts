@@ -23,6 +23,6 @@ export class Report extends MaintCommand {
     ]);
     const { id, events } = await recordedWindow(app, args.window, flags.env);
     const report = reportOf(id, events, Date.now())!;
-    await this.print(json ? { ...report } : [markdown(report).trimEnd()], 0);
+    await this.print(json ? { ...report } : [markdown(report).trimEnd()], 0, { whole: true });
   }
 }

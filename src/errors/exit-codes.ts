@@ -8,6 +8,7 @@ export const EXIT = {
   UNDONE: 67,
   HUMAN: 68,
   OPEN: 69,
+  UNSHOWN: 74,
   BUSY: 75,
   INTERRUPTED: 130,
 } as const;
@@ -22,6 +23,7 @@ export const EXIT_MEANS: Readonly<Record<ExitCode, string>> = {
   67: 'failed, and fully undone',
   68: 'a human is needed: something of ours is left, or writes are still refused though they should not be',
   69: 'a window is open',
+  74: 'done, but what was asked for could not be written to stdout as a whole (a full disk)',
   75: 'somebody is acting on the window right now',
   130: 'interrupted; the same command goes on',
 };

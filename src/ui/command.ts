@@ -89,12 +89,11 @@ export abstract class MaintCommand extends Command {
   /** The composition root, wired to this terminal. */
   protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {
     this.given = givenOf(flags);
-    const [{ listenForSignals }, { createRenderer }, { outliveReaders, outOf }] = await Promise.all([
+    const [{ listenForSignals }, { createRenderer }, { outOf }] = await Promise.all([
       import('./interrupt.ts'),
       import('./progress.ts'),
       import('./output.ts'),
     ]);
-    outliveReaders();
     const mode = modeOf({ json: flags.json === true, stderr: process.stderr, env: process.env });
     this.wantsJson = mode === 'json';
     const interrupt = listenForSignals((text) => renderer.emit({ type: 'said', text }));
@@ -159,16 +158,31 @@ export abstract class MaintCommand extends Command {
     await this.print(this.wantsJson ? resultJson(result) : resultLines(result, { exit }), result.exit);
   }
 
-  protected async print(what: Record<string, unknown> | unknown[] | string[], exit: ExitCode): Promise<void> {
+  /** `whole`: the text is what was asked for, such as a report. Half of it is not a success, and neither is half of a JSON. */
+  protected async print(
+    what: Record<string, unknown> | unknown[] | string[],
+    exit: ExitCode,
+    { whole = this.wantsJson }: { whole?: boolean } = {},
+  ): Promise<void> {
     await this.speaking?.renderer.stop();
-    if (this.wantsJson) this.document(what);
-    else await this.show(process.stdout, what as string[]);
+    const { lostLine } = await import('./output.ts');
+    const unseen = whole ? undefined : lostLine(process.stderr);
     process.exitCode = exit;
+    if (this.wantsJson) await this.document(what);
+    else await this.show(process.stdout, [...(what as string[]), ...(unseen === undefined ? [] : [unseen])]);
+    if (whole) await this.wholeOrNot();
   }
 
-  private document(what: unknown): void {
+  /** After the last of it: a success whose text was lost is not one. */
+  protected async wholeOrNot(): Promise<void> {
+    const { lostLine } = await import('./output.ts');
+    if (lostLine(process.stdout) !== undefined) process.exitCode ||= EXIT.UNSHOWN;
+  }
+
+  private async document(what: unknown): Promise<void> {
+    const { put } = await import('./output.ts');
     const carried = carriedJson(what, this.given, (command) => this.flagsOf(command));
-    process.stdout.write(`${JSON.stringify(this.redact(carried), null, 2)}\n`);
+    put(process.stdout, `${JSON.stringify(this.redact(carried), null, 2)}\n`);
   }
 
   private flagsOf(command: string): readonly string[] | undefined {
@@ -208,7 +222,7 @@ export abstract class MaintCommand extends Command {
     const { signal } = this.speaking?.interrupt ?? {};
     if (known.code === 'E_STATE' && signal?.aborted) return await this.interrupted(signal.reason, known);
     await this.speaking?.renderer.stop();
-    if (this.wantsJson) this.document(errorJson(known));
+    if (this.wantsJson) await this.document(errorJson(known));
     else await this.show(process.stderr, errorLines(known, { exit: process.stderr.isTTY !== true }));
     process.exitCode = known.exit;
   }
@@ -224,7 +238,7 @@ export abstract class MaintCommand extends Command {
         }
       : await this.whereItIs(error);
     if (this.wantsJson)
-      this.document({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) });
+      await this.document({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) });
     else await this.show(process.stderr, lines);
     process.exitCode = EXIT.INTERRUPTED;
   }

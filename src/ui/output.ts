@@ -1,35 +1,56 @@
-// stdout and stderr as they are today: a terminal of some width, a pipe whose reader has seen enough, a session that is gone.
+// stdout and stderr: a terminal, a pipe whose reader has left, a log on a full disk. What cannot be shown is dropped and
+// the work goes on: a log must never decide whether production can be written to again.
+import { writeSync } from 'node:fs';
 import type { Out } from './lines.ts';
 
-/** Both streams may vanish at any time (`| head`, a lost ssh session); what is being done goes on without them. */
-export function outliveReaders(streams: readonly NodeJS.WriteStream[] = [process.stdout, process.stderr]): void {
+type Stream = NodeJS.WriteStream & { readonly fd?: number };
+
+/** The first error of each stream that lost something. A reader that left by itself (`| head`) is not one. */
+const lost = new WeakMap<Stream, string>();
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the file may not grow any more',
+  ESTALE: 'the network file system lost the file',
+};
+
+/** No error of these streams reaches the program. What stdout loses is told at once, by one line on stderr. */
+export function outliveReaders(streams: readonly Stream[] = [process.stdout, process.stderr]): void {
   for (const stream of streams) {
-    // oclif's own listener throws at anything but EPIPE; a terminal that is gone says EIO.
+    // oclif's own listener throws at anything but EPIPE
     stream.removeAllListeners('error');
-    stream.on('error', ignoreGone);
+    stream.on('error', (error) => failed(stream, error));
   }
 }
 
-function ignoreGone(error: NodeJS.ErrnoException): void {
-  if (!isGone(error)) throw error;
+/** One line about what this stream did not take; undefined where it took everything. */
+export function lostLine(stream: Stream): string | undefined {
+  const why = lost.get(stream);
+  if (why === undefined) return undefined;
+  const name = stream === process.stdout ? 'stdout' : 'stderr';
+  return `${name} cannot be written (${why}). What it did not take is dropped; the work goes on.`;
 }
 
-function isGone(error: unknown): boolean {
+function failed(stream: Stream, error: unknown): void {
+  if (isGone(stream, error) || lost.has(stream)) return;
+  const { code, message } = error as NodeJS.ErrnoException;
+  lost.set(stream, code === undefined ? message : (WORDS[code] ?? code));
+  if (stream === process.stdout) put(process.stderr, `${lostLine(stream)}\n`);
+}
+
+/** Nobody reads any more: a pipe that was closed, a terminal or a session that went away. */
+function isGone(stream: Stream, error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
-  return code === 'EPIPE' || code === 'EIO' || code === 'ERR_STREAM_DESTROYED' || code === 'ECONNRESET';
+  return (
+    code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED' || code === 'ECONNRESET' || (code === 'EIO' && stream.isTTY)
+  );
 }
 
-/** A stream as renderers want it. Writing to one that is gone does nothing. */
-export function outOf(stream: NodeJS.WriteStream): Out {
+/** A stream as renderers want it. Writing to one that is gone or full does nothing. */
+export function outOf(stream: Stream): Out {
   return {
-    write(text) {
-      if (stream.destroyed || stream.writableEnded) return;
-      try {
-        stream.write(text);
-      } catch (error) {
-        if (!isGone(error)) throw error;
-      }
-    },
+    write: (text) => void put(stream, text),
     get columns() {
       return stream.isTTY ? stream.columns : undefined;
     },
@@ -41,4 +62,27 @@ export function outOf(stream: NodeJS.WriteStream): Out {
       return () => stream.off('resize', listener);
     },
   };
+}
+
+/** false: the stream asks to wait for its 'drain'. */
+export function put(stream: Stream, text: string): boolean {
+  if (stream.destroyed || stream.writableEnded) return true;
+  try {
+    if (!isFile(stream)) return stream.write(text);
+    // A file that has room for a part takes that part; the stream of Node.js would call it written. Each write is tried
+    // anew: a log that was cleaned up meanwhile gets the rest.
+    for (let bytes = Buffer.from(text); bytes.length > 0; ) {
+      const taken = writeSync(stream.fd!, bytes);
+      if (taken === 0) throw new Error('it takes nothing');
+      bytes = bytes.subarray(taken);
+    }
+  } catch (error) {
+    failed(stream, error);
+  }
+  return true;
+}
+
+/** Files have no handle of the event loop: the stream writes to them at once, and nothing of it is pending. */
+function isFile(stream: Stream): boolean {
+  return (stream as { _type?: string })._type === 'fs' && typeof stream.fd === 'number';
 }

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { IntentDetail } from '../../packages/intents/src/index.ts';
 import type { App } from '../app/app.ts';
+import { lostLine, put } from './output.ts';
 import { detailJson } from './queue.ts';
 import { reserveFile } from './window.ts';
 
@@ -21,7 +22,7 @@ export async function exportTo(
     batch = [];
     if (text === '') return;
     if (file) file.write(text);
-    else if (!process.stdout.destroyed && !process.stdout.write(text)) await once(process.stdout, 'drain');
+    else if (!put(process.stdout, text)) await drained();
   };
   try {
     for await (const intent of intents) {
@@ -30,11 +31,20 @@ export async function exportTo(
       batch.push(`${JSON.stringify(body === undefined ? app.redact(rest) : { ...app.redact(rest), body })}\n`);
       count++;
       if (batch.length >= BATCH) await flush();
-      if (!file && process.stdout.destroyed) break;
+      if (!file && (process.stdout.destroyed || lostLine(process.stdout) !== undefined)) break;
     }
     await flush();
     return count;
   } finally {
     file?.close();
   }
+}
+
+/** Or nobody takes anything any more: then no 'drain' ever comes. */
+async function drained(): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(process.stdout, 'drain', { signal }), once(process.stdout, 'close', { signal })]).finally(
+    () => over.abort(),
+  );
 }

@@ -32,7 +32,7 @@ export class QueueExport extends MaintCommand {
     const intents = await withQueue(app, queue, (one) =>
       exportTo(app, one.export(selectionOf(flags), { bodies }), output),
     );
-    if (output === undefined) process.exitCode = 0;
+    if (output === undefined) await this.wholeOrNot();
     else if (this.wantsJson) await this.print({ ok: true, exit: 0, verb: 'queue export', output, intents }, 0);
     else
       await this.print([`${output}: ${intents} ${intents === 1 ? 'write' : 'writes'}.`, 'Next: maint queue status'], 0);

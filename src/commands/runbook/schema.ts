@@ -13,6 +13,6 @@ export class RunbookSchema extends MaintCommand {
     const { flags } = await this.parse(RunbookSchema);
     const app = await this.app(flags);
     const schema = await app.schema(flags.surfaces ? 'surfaces' : 'runbook');
-    await this.print(this.wantsJson ? schema : [JSON.stringify(schema, null, 2)], 0);
+    await this.print(this.wantsJson ? schema : [JSON.stringify(schema, null, 2)], 0, { whole: true });
   }
 }
