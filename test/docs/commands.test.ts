@@ -6,9 +6,13 @@ import { COMMANDS } from '../../src/commands/index.ts';
 const ROOT = new URL('../../', import.meta.url);
 const within = (folder: string) =>
   readdirSync(new URL(folder, ROOT), { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`);
-const documents = ['README.md', 'SECURITY.md', ...['docs', 'packages', 'examples'].flatMap(within)].filter(
-  (path) => path.endsWith('.md') && !path.includes('node_modules'),
-);
+const documents = [
+  'README.md',
+  'SECURITY.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...['docs', 'packages', 'examples'].flatMap(within),
+].filter((path) => path.endsWith('.md') && !path.includes('node_modules'));
 
 /** Lines of blocks, what stands in brackets in them, and spans of code (a line may break within one). */
 function commandLines(text: string): string[] {
