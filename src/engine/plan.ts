@@ -81,7 +81,7 @@ export async function look(
         const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
         return await (step.plugin as Resource).observe(reader, step.params, window, known);
       } catch (error) {
-        if (looking.signal.aborted) throw error;
+        if (looking.signal.aborted) throw looking.signal.reason;
         if (error instanceof Refusal) return new Refused(error);
         return new Unknown(error instanceof Error ? error.message : String(error));
       }
@@ -281,7 +281,7 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
       try {
         entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
       } catch (error) {
-        if (looking.signal.aborted) throw error;
+        if (looking.signal.aborted) throw looking.signal.reason;
         entry.unasked = true;
         entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
       }

@@ -222,6 +222,11 @@ describe('before anything is written', () => {
     [['start', '--window', '30m', '--runbook', 'none.yaml'], 64, 'none.yaml'],
     [['start', '--window', '30m', '--runbook', '.'], 64, ''],
     [['start', '--window', '3s', '--runbook', 'runbook.yaml', '--yes'], 66, 'too short'],
+    [
+      ['start', '--window=3s', '-r', 'runbook.yaml', '--reason', 'a b', '--ticket', 'OPS-1', '--yes'],
+      66,
+      'Next: maint start --window=1m -r runbook.yaml --reason "a b" --ticket OPS-1 --yes · ',
+    ],
     [['start', '--window', '30m', '--runbook', 'runbook.yaml', '--skip', 'cron', '--yes'], 64, 'crons'],
   ] as const)('%j ends %i', async (argv, code, word) => {
     const at = world();
