@@ -14,20 +14,20 @@ export function failureLines(failures: readonly StepFailure[]): string[] {
   );
 }
 
-/** "somebody opened it between 02:11:40Z and 02:14:07Z: writes were possible for up to 2m 27s" */
-export function breachText({ from, found, closedAgain }: Breach): string {
-  const until = closedAgain ?? found;
-  const possible = closedAgain
-    ? `writes were possible for up to ${lasting(Date.parse(until) - Date.parse(from))}`
-    : 'writes have been possible since then at the earliest';
-  return `somebody opened it after ${utc(from)}, seen at ${utc(found)}: ${possible}`;
+/** "somebody opened it after 02:11:40Z, closed again at 02:14:07Z: writes were possible for up to 2m 27s" */
+export function breachText({ from, found, closedAgain }: Breach, over: boolean): string {
+  const seen = `somebody opened it after ${utc(from)}`;
+  const upTo = (until: string) => `writes were possible for up to ${lasting(Date.parse(until) - Date.parse(from))}`;
+  if (closedAgain !== undefined) return `${seen}, closed again at ${utc(closedAgain)}: ${upTo(closedAgain)}`;
+  if (over) return `${seen}, seen at ${utc(found)}: ${upTo(found)} before the end`;
+  return `${seen}, seen at ${utc(found)}: writes have been possible since then at the earliest`;
 }
 
 /** Everything that somebody should look at, one line each. */
 export function lookLines(state: WindowState): string[] {
   const lines = state.breaches
     .filter(({ expired }) => !expired)
-    .map((breach) => `${breach.step}  ${breachText(breach)}`);
+    .map((breach) => `${breach.step}  ${breachText(breach, state.walls === 'open')}`);
   const told = new Set(state.breaches.flatMap(({ step, ids }) => ids.map((id) => `${step} ${id}`)));
   for (const { step, id, gone, taken } of state.drifts) {
     if (told.has(`${step} ${id}`)) continue;
