@@ -1,7 +1,8 @@
 // Checks: what only looks, at a moment of a window; its outcome and evidence are one journalled event.
 import { type Acting, describe, isFatal, pollOf, type StepFailure, StepProblem } from './acting.ts';
 import { type Moment, Refusal, type Step } from './contract.ts';
-import { type Checked, checkedInPhase, evidenceOf, type WindowState } from './window.ts';
+import { roleOf } from './roles.ts';
+import { type Checked, checkedInPhase, evidenceOf, ofStep, type WindowState } from './window.ts';
 
 /** Not asked again in the same phase. */
 export function passed({ outcome }: Pick<Checked, 'outcome'>): boolean {
@@ -17,7 +18,8 @@ export async function takeCheck(
 ): Promise<{ text: string; look: boolean }> {
   if (step.plugin.kind !== 'check' || !step.plugin.on.includes(moment))
     return { text: 'nothing to check now', look: false };
-  const before = checkedInPhase(acting.state, step.id, moment);
+  // Where things stood when an end was tried before says nothing of now: as long as every wall is closed it is noted anew.
+  const before = moment === 'reopen' && allClosed(acting) ? undefined : checkedInPhase(acting.state, step.id, moment);
   if (before && passed(before)) {
     return { text: `checked before: ${before.summary}`, look: before.outcome !== 'pass' };
   }
@@ -30,6 +32,10 @@ export async function takeCheck(
   // Walls that nobody could look at are no walls to rely on.
   if (moment === 'open') throw new StepProblem('E_FAILED', `cannot tell: ${text}`);
   return { text: `cannot tell: ${text}`, look: true };
+}
+
+function allClosed({ steps, state }: Acting): boolean {
+  return steps.every((step) => step.skipped || roleOf(step) !== 'wall' || ofStep(state, step.id).size > 0);
 }
 
 type CheckActing = Pick<Acting, 'clients' | 'signal' | 'now' | 'wait' | 'emit'>;
@@ -63,13 +69,13 @@ export async function runCheck(
             type: 'step-doing',
             step: step.id,
             text,
-            ...(moment === 'soaking' ? { until: deadline } : { givesUp: deadline }),
+            ...(moment === 'soaking' || moment === 'audit' ? { until: deadline } : { givesUp: deadline }),
           }),
       },
       prober,
     );
   } catch (error) {
-    if (acting.signal.aborted) throw acting.signal.reason;
+    if (acting.signal.aborted) throw error;
     if (error instanceof Refusal) throw error;
     const why = error instanceof Error ? error.message : String(error);
     return { outcome: 'unknown' as const, summary: why, findings: [], evidence: null };

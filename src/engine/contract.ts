@@ -9,9 +9,11 @@ export type Role = 'wall' | 'cache' | 'notice' | 'work' | 'mute' | 'lock';
 export type Edge = 'open' | 'reopen' | 'closed';
 /**
  * When a check runs: before the first write, walls up, on demand, just before the walls open, during the soak.
- * `glance` is for `status` while writes are refused: one look that waits for nothing, and is not journalled.
+ * - `glance` is for `status` while writes are refused: one look that waits for nothing, and is not journalled.
+ * - `reopen` holds the walls: it notes where things stand, and waits for nothing.
+ * - `audit` follows once the walls are open, beside the soak: it tells what happened between `open` and `reopen`.
  */
-export type Moment = 'before' | 'open' | 'now' | 'glance' | 'reopen' | 'soaking';
+export type Moment = 'before' | 'open' | 'now' | 'glance' | 'reopen' | 'audit' | 'soaking';
 
 /** What every plugin may know of a window. Times are RFC 3339, UTC. No clock: time enters by events only. */
 export interface Window {
@@ -203,11 +205,6 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   ): Promise<Map<string, Is<S> | Unknown>>;
   /** pure, no clock */
   desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
-  /**
-   * Walls: does this state refuse writes? An edit that keeps the wall closed is drift; one that opens it is closed again
-   * by the next start, extend or note. Default: only the desired state is closed.
-   */
-  closed?(state: Is<S>, params: P): boolean;
   /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
   write(io: Writer, params: P, changes: readonly Change<S>[], window: Window): Promise<Is<S>[]>;
   /** everybody who holds the same wall, us included: another window of the environment refuses start, and end names who is left */

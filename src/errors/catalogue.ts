@@ -27,6 +27,10 @@ export const CATALOGUE = {
   E_STILL_RUNNING: { exit: EXIT.UNDONE, what: 'Something that was asked to stop still runs.' },
   E_LEFT_BEHIND: { exit: EXIT.HUMAN, what: 'Some things are not as they were.' },
   E_SOAK_BAD: { exit: EXIT.HUMAN, what: 'The soak found trouble; the window is not closed.' },
+  E_WRITTEN: {
+    exit: EXIT.HUMAN,
+    what: 'The window is closed, and something was written while writes were refused.',
+  },
   E_HELD: { exit: EXIT.HUMAN, what: 'A step failed, and the runbook says to hold.' },
   E_ORPHAN: { exit: EXIT.HUMAN, what: 'The flag holds a window that this state does not know.' },
   E_ELSEWHERE: { exit: EXIT.HUMAN, what: 'A command of the last run may still run on another machine.' },

@@ -56,8 +56,7 @@ const EVENTS = {
   spawned: at('spawned', { step, pid: z.int().positive(), startTime: text, host: text }),
   released: at('released', { step, ids: texts }),
   drift: at('drift', { step, id: text, ours: state, now: state, released: z.boolean(), gone: z.boolean() }),
-  left: at('left', { step, ids: texts, reason: text, by: text, wall: z.literal(true).optional() }),
-  breach: at('breach', { step, ids: texts, heldUntil: time }),
+  left: at('left', { step, ids: texts, reason: text, by: text }),
   action: at('action', {
     step,
     edge: z.enum(['open', 'reopen', 'closed']),
@@ -67,7 +66,7 @@ const EVENTS = {
   }),
   checked: at('checked', {
     step,
-    moment: z.enum(['before', 'open', 'now', 'reopen', 'soaking']),
+    moment: z.enum(['before', 'open', 'now', 'reopen', 'audit', 'soaking']),
     outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown']),
     summary: text,
     findings: texts,

@@ -27,6 +27,10 @@ export interface FakeWorld {
   running: string[];
   /** thrown instead of the next write, before (nothing happens) or after its effect */
   fault?: { at: 'before' | 'after'; error: Error; times: number } | undefined;
+  /** what the check finds in its audit, and how long it reads; default: nothing, at once */
+  audit?: { outcome: 'pass' | 'fail'; ms: number } | undefined;
+  /** the check fails during the soak */
+  soakIsBad?: boolean | undefined;
   tick(name: string): void;
 }
 
@@ -91,7 +95,6 @@ export function fakeSteps(world: FakeWorld): Step[] {
       return new Map([[window.id, world.holders[window.id] ?? null]]);
     },
     desired: whileHeld(({ window }) => ({ until: window.until, environment: window.environment })),
-    closed: (state) => state !== null,
     holders: async () =>
       Object.entries(world.holders).map(([id, state]) => ({
         ...{ id, environment: state.environment, since: state.until, until: state.until, reason: 'theirs', state },
@@ -204,9 +207,19 @@ export function fakeSteps(world: FakeWorld): Step[] {
     summary: '',
     example: {},
     Params: z.strictObject({}),
-    on: ['open', 'now', 'reopen', 'soaking'],
+    on: ['open', 'now', 'reopen', 'audit', 'soaking'],
     address: () => 'fake check',
-    check: async (_io, { moment, window }) => {
+    check: async (_io, { moment, window, poll, now, deadline }) => {
+      if (moment === 'audit' && world.audit) {
+        const { outcome, ms } = world.audit;
+        const began = now();
+        const done = await poll(100, async () => (now() - began >= ms ? true : undefined), deadline);
+        const evidence = { at: moment };
+        if (!done) return { outcome: 'inconclusive', summary: 'audited until 02:20:58Z', findings: [], evidence };
+        return { outcome, summary: outcome === 'pass' ? '0 rows' : 'orders: 1', findings: [], evidence };
+      }
+      if (moment === 'soaking' && world.soakIsBad)
+        return { outcome: 'fail', summary: 'errors', findings: [], evidence: { at: moment } };
       const held = world.holders[window.id] !== undefined;
       const wanted = moment === 'open' || moment === 'reopen' || moment === 'now';
       return {

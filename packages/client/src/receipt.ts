@@ -1,7 +1,6 @@
-import { smallJson } from './answer.ts';
+import { retryAfterMs, smallJson } from './answer.ts';
 import { RetryError } from './errors.ts';
 import { publicUrl } from './exchange.ts';
-import { retryAfterMs } from './retry-after.ts';
 import { sleep } from './sleep.ts';
 
 /** How a write that was accepted with 202 ended. */

@@ -3,8 +3,9 @@ import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { StepFailure } from '../acting.ts';
 import { actionEdges } from '../actions.ts';
+import { beginAudit, writesFound } from '../audit.ts';
 import { runChecks } from '../checks.ts';
-import type { Resource } from '../contract.ts';
+import type { Resource, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
@@ -161,9 +162,13 @@ async function soak(
     host.emit({ type: 'step-began', step: 'soak', label: 'soak' });
     host.emit({ type: 'step-doing', step: 'soak', text: 'nothing watches reads', until });
   }
-  const failures = await runChecks(acting, 'soaking', until, (step) => !skip.has(step.id));
-  if (failures.length === 0) {
+  const asked = (step: Step) => !skip.has(step.id);
+  const auditing = beginAudit(acting, until, asked);
+  const failures = await runChecks(acting, 'soaking', until, asked);
+  if (failures.length > 0) await auditing.stop();
+  else {
     await run.wait(until);
+    await auditing.done;
     if (!watching && left > 0)
       host.emit({
         type: 'step-ended',
@@ -232,11 +237,9 @@ export async function finish(
   const result = await converge(run.acting(state, prepared.steps), phase, { verb, skip });
   if (result.failures.length > 0) return await leftBehind(host, run, prepared, state, verb, result.failures);
   await run.append(state, leftOut(prepared, state, skip));
-  await run.append(
-    state,
-    [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.DONE }],
-    'close',
-  );
+  const wrote = verb === 'end' && writesFound(state).length > 0;
+  const exit = wrote ? EXIT.HUMAN : EXIT.DONE;
+  await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit }], 'close');
   const others = await othersHolding(host, prepared, state);
   const look = lookLines(state).length + state.left.length;
   const closedAt = state.wallsClosedAt;
@@ -248,7 +251,8 @@ export async function finish(
       : 'was never read-only';
   return {
     verb,
-    exit: EXIT.DONE,
+    exit,
+    ...(wrote && { code: 'E_WRITTEN' as const }),
     environment,
     window: state.id,
     headline: `${environment} ${was}.${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is as it was.'}`,

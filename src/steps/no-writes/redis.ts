@@ -6,17 +6,9 @@ import { defineCheck } from '../../engine/contract.ts';
 import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
-import {
-  type Difference,
-  type Evidence,
-  For,
-  fits,
-  grouped,
-  MOMENTS,
-  noWrites,
-  type Sight,
-  type Write,
-} from './no-writes.ts';
+import { fits, grouped } from './ledger.ts';
+import { For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import type { Difference, Evidence, Sight, Write } from './sight.ts';
 
 /** Our own flag is written during the window (extend, another window's holder), by one script that also publishes. */
 const FLAG_KEY = 'maint:read_only';
@@ -28,6 +20,7 @@ const Params = z.strictObject({
     .default([])
     .meta({ description: 'keys that are written to even so ("heartbeat:*"), and why' }),
   for: For,
+  hold_for_audit: HoldForAudit,
 });
 type Params = z.infer<typeof Params>;
 
@@ -94,6 +87,7 @@ export const noWritesRedis = defineCheck<Params, Evidence>({
           ...context.params.allow.map(({ key, because }) => ({ name: key, because })),
         ],
         forMs: context.params.for,
+        hold: context.params.hold_for_audit,
       });
     } finally {
       await sight.close();
@@ -125,8 +119,10 @@ function sightOf(io: Reader, params: Params): Sight<Seen> & { close(): Promise<v
   let quietBefore = true;
   return {
     close: async () => stop?.(),
-    async prepare() {
+    async prepare(watching) {
       writes = await writeCommands(io, url);
+      // One look hears nothing, and would wait for the subscription with closed walls.
+      if (!watching) return;
       stop = await listen(io, url, (key, event) => hear(heard, key, event));
     },
     async look() {

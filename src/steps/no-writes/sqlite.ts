@@ -5,17 +5,9 @@ import { defineCheck } from '../../engine/contract.ts';
 import { type Reader, statement } from '../../engine/io.ts';
 import { path } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
-import {
-  type Difference,
-  type Evidence,
-  For,
-  grouped,
-  MAX_NAMED,
-  MOMENTS,
-  noWrites,
-  type Sight,
-  type Write,
-} from './no-writes.ts';
+import { grouped } from './ledger.ts';
+import { For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { type Difference, type Evidence, MAX_NAMED, type Sight, type Write } from './sight.ts';
 
 const Params = z.strictObject({
   path: path('the database file'),
@@ -24,6 +16,7 @@ const Params = z.strictObject({
     .default([])
     .meta({ description: 'tables that are written to even so, and why' }),
   for: For,
+  hold_for_audit: HoldForAudit,
 });
 type Params = z.infer<typeof Params>;
 
@@ -64,6 +57,7 @@ export const noWritesSqlite = defineCheck<Params, Evidence>({
       sight: sightOf(io, context.params),
       allow: context.params.allow.map(({ table, because }) => ({ name: table, because })),
       forMs: context.params.for,
+      hold: context.params.hold_for_audit,
     }),
   async allowed(io, params) {
     try {

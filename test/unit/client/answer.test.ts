@@ -1,6 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { advice, adviceOnFailure } from '../../../packages/client/src/answer.ts';
-import { retryAfterMs } from '../../../packages/client/src/retry-after.ts';
+import { advice, adviceOnFailure, retryAfterMs } from '../../../packages/client/src/answer.ts';
 
 const NOW = Date.parse('2026-11-24T02:00:00Z');
 

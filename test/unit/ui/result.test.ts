@@ -17,7 +17,6 @@ function step(id: string, uses: string, address: string, more: Partial<PlannedSt
     notes: [],
     unknown: [],
     drift: [],
-    breached: [],
     missing: [],
     ...more,
   };
