@@ -1,6 +1,7 @@
-// Writes what is made from the code: docs/steps.md, docs/errors.md, the JSON Schemas in runbooks/ and NOTICE. Tests hold
-// them current; after a change of a plugin's params, of the catalogue, the exit codes or a dependency: npm run generate.
-import { mkdirSync, writeFileSync } from 'node:fs';
+// Writes what is made from the code: docs/steps.md, docs/errors.md, the JSON Schemas in runbooks/, NOTICE, and what
+// packages share with the program (a package is compiled by itself, and has no dependencies). Tests hold them current;
+// after a change of a plugin's params, of the catalogue, the exit codes, a dependency or such a source: npm run generate.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CATALOGUE } from '../src/errors/catalogue.ts';
@@ -21,7 +22,16 @@ export function generated(): Map<string, string> {
     ['docs/errors.md', lines(errors())],
     ['runbooks/runbook.schema.json', json({ $comment, ...runbookSchema(registry) })],
     ['runbooks/surfaces.schema.json', json({ $comment, ...surfacesSchema() })],
+    ...shared('src/clients/retry-after.ts', ['client', 'intents']),
   ]);
+}
+
+/** One source, a copy of it in each package that needs it. */
+function shared(path: string, packages: readonly string[]): [string, string][] {
+  const text = readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  const copy = `// From ${path}, by npm run generate; do not edit.\n${text}`;
+  return packages.map((to) => [`packages/${to}/src/${name}`, copy]);
 }
 
 function steps(): string[] {

@@ -22,6 +22,7 @@ export async function lookAtGuards(host: VerbHost, steps: readonly Step[]): Prom
   const deadline = monotonicNow() + LOOK_AT_GUARDS_MS;
   const reader = host.clients.reader({ signal: host.interrupt.signal, deadline });
   const asked = await Promise.all(guards.map((guard) => askGuard(reader.http, guard, LOOK_AT_GUARDS_MS)));
+  if (host.interrupt.signal.aborted) throw host.interrupt.signal.reason;
   return asked.map(({ guard, seen, problem }) => ({
     guard,
     refused: seen?.refused ?? null,

@@ -19,6 +19,7 @@ import {
   type Scope,
   timedOut,
 } from './call.ts';
+import { retryAfterMs } from './retry-after.ts';
 
 export function httpReader(scope: Scope): HttpReader {
   return {
@@ -302,6 +303,11 @@ const CERTIFICATE =
   /^(CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|INVALID_CA)/;
 const TLS = /^(ERR_SSL_|ERR_TLS_|EPROTO)/;
 
+/** undefined: it does not say for how long. */
+export function askedToWait(headers: Record<string, string>): number | undefined {
+  return retryAfterMs(headers['retry-after'], headers['date'], Date.now()) ?? undefined;
+}
+
 /** What an answer of this status means for whoever wants to try again. */
 export function judge(
   status: number,
@@ -310,21 +316,10 @@ export function judge(
   // a gateway that gave up waiting says nothing about what is behind it
   if ([502, 504, 520, 522, 524, 598, 599].includes(status)) return { effect: 'unknown', retryable: true };
   if ([408, 420, 425, 429, 503].includes(status)) {
-    return { effect: 'answered', retryable: true, retryAfterMs: retryAfter(headers['retry-after'], Date.now()) };
+    return { effect: 'answered', retryable: true, retryAfterMs: askedToWait(headers) };
   }
   if (status === 501 || status === 505) return { effect: 'answered', retryable: false };
   return { effect: 'answered', retryable: status >= 500 };
-}
-
-/** RFC 9110 §10.2.3: seconds, or an HTTP-date. undefined: absent or neither. */
-export function retryAfter(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const text = value.trim();
-  if (/^\d{1,9}(\.\d{1,9})?$/.test(text)) return Math.ceil(Number(text) * 1000);
-  // Date.parse takes much that is no date at all ("-5"): an HTTP-date names a month
-  if (!/[a-z]{3}/i.test(text)) return undefined;
-  const at = Date.parse(text);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }
 
 /** The service's own words, where it has some: short, on one line. */

@@ -2,7 +2,7 @@
 import type { HttpResponse, SlackReader, SlackWriter } from '../engine/io.ts';
 import { OuterError } from '../errors/catalogue.ts';
 import { after, before, outerError, type Scope } from './call.ts';
-import { httpExchange, judge } from './http.ts';
+import { askedToWait, httpExchange, judge } from './http.ts';
 
 interface Api {
   url: string;
@@ -43,6 +43,7 @@ async function call(scope: Scope, api: Api, method: string, args: Record<string,
   }
   const what = `slack ${method}`;
   let status: number | undefined;
+  let waitMs: number | undefined;
   const client = new WebClient(api.token, {
     slackApiUrl: base.href,
     retryConfig: { retries: 0 },
@@ -58,13 +59,15 @@ async function call(scope: Scope, api: Api, method: string, args: Record<string,
       const answer = await httpExchange(scope, request, write);
       if (write) after(scope, what);
       status = answer.status;
+      // the library reads whole seconds only
+      waitMs = askedToWait(answer.headers);
       return response(String(url), answer);
     },
   });
   try {
     return await client.apiCall(method, args);
   } catch (error) {
-    throw failed(scope, error, { host: base.host, method, write, status });
+    throw failed(scope, error, { host: base.host, method, write, status, waitMs });
   }
 }
 
@@ -86,19 +89,21 @@ interface Circumstances {
   method: string;
   write: boolean;
   status: number | undefined;
+  /** what a limit of the rate asks for */
+  waitMs: number | undefined;
 }
 
-function failed(scope: Scope, error: unknown, { host, method, write, status }: Circumstances): unknown {
-  const { code, data, statusCode, headers, retryAfter, original } = error as SlackFailure;
+function failed(scope: Scope, error: unknown, { host, method, write, status, waitMs }: Circumstances): unknown {
+  const { code, data, statusCode, headers, original } = error as SlackFailure;
   if (original instanceof OuterError) return original;
   const effect = (is: 'answered' | 'unknown') => (write ? is : 'none');
   if (code === 'slack_webapi_rate_limited_error' || status === 429) {
-    const wait = retryAfter === undefined ? '' : `, for ${retryAfter}s`;
+    const wait = waitMs === undefined ? '' : `, for ${waitMs / 1000}s`;
     return outerError(scope, `${host} limits the rate of ${method}${wait}`, {
       effect: effect('answered'),
       retryable: true,
       status: 429,
-      retryAfterMs: retryAfter === undefined ? undefined : retryAfter * 1000,
+      retryAfterMs: waitMs,
       code: 'ratelimited',
     });
   }
@@ -136,7 +141,6 @@ interface SlackFailure {
   data?: { error?: string; needed?: string };
   statusCode?: number;
   headers?: Record<string, string>;
-  retryAfter?: number;
   original?: unknown;
 }
 

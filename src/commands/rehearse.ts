@@ -1,5 +1,6 @@
 import * as Flags from '@oclif/core/flags';
 import { rehearsed } from '../app/rehearse.ts';
+import { EXIT } from '../errors/exit-codes.ts';
 import { durationFlag, MaintCommand, runbookFlags, stateFlag, stepFlags } from '../ui/command.ts';
 
 export class Rehearse extends MaintCommand {
@@ -30,7 +31,12 @@ export class Rehearse extends MaintCommand {
     const show = await import('../ui/rehearsal.ts');
     const { only = [], skip = [], world, window: windowMs } = flags;
     const choice = { runbook: flags.runbook, environment: flags.env, only, skip };
-    const { result, path, lines } = await rehearsed(app, choice, { world, windowMs });
+    const { result, path, lines } = await rehearsed(app, choice, { world, windowMs }).catch(async (error: unknown) => {
+      // A CI system reads stdout: it learns of a runbook that does not load there, and people on stderr.
+      const unloaded = show.unloadedLines(format, error);
+      if (unloaded.length > 0) await this.print(unloaded, EXIT.CONTENT);
+      throw error;
+    });
     if (format === 'json') return await this.print(show.rehearsalJson(result), result.exit);
     if (format === 'junit') return await this.print([show.rehearsalJunit(result)], result.exit, { whole: true });
     if (format === 'github')

@@ -1,6 +1,18 @@
 import { MaintCommand, windowFlags } from '../ui/command.ts';
 import { shellWord } from '../ui/pasteable.ts';
 
+function typed(argv: readonly string[]): string {
+  return ['maint', 'start', ...argv.map(shellWord)].join(' ');
+}
+
+/** The same command line with another length of the window. */
+function withWindow(argv: readonly string[], window: string): string[] {
+  return argv.map((word, at) => {
+    if (word.startsWith('--window=')) return `--window=${window}`;
+    return argv[at - 1] === '--window' ? window : word;
+  });
+}
+
 export class Start extends MaintCommand {
   static override summary = 'Put an environment into read-only mode.';
   static override description =
@@ -30,7 +42,8 @@ export class Start extends MaintCommand {
         ticket: flags.ticket,
         dryRun,
         ...this.leaseOf(app, flags),
-        again: ['maint', 'start', ...this.argv.filter((word) => word !== '--dry-run').map(shellWord)].join(' '),
+        again: typed(this.argv.filter((word) => word !== '--dry-run')),
+        longer: (window) => typed(withWindow(this.argv, window)),
       }),
     );
   }

@@ -16,6 +16,7 @@ export async function refuseInside(looking: Looking): Promise<void> {
     steps.map(async (step) => {
       const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + ASK_MS });
       const server = await step.plugin.server!(reader, step.params).catch(() => undefined);
+      if (looking.signal.aborted) throw looking.signal.reason;
       if (server !== undefined) servers.set(step, server);
     }),
   );

@@ -75,7 +75,7 @@ export async function runCheck(
       prober,
     );
   } catch (error) {
-    if (acting.signal.aborted) throw error;
+    if (acting.signal.aborted) throw acting.signal.reason;
     if (error instanceof Refusal) throw error;
     const why = error instanceof Error ? error.message : String(error);
     return { outcome: 'unknown' as const, summary: why, findings: [], evidence: null };

@@ -205,6 +205,11 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   ): Promise<Map<string, Is<S> | Unknown>>;
   /** pure, no clock */
   desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
+  /**
+   * Walls: does this state refuse writes? An edit that keeps the wall closed is drift; one that opens it is closed again
+   * by the next start, extend or note. Default: only the desired state is closed.
+   */
+  closed?(state: Is<S>, params: P): boolean;
   /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
   write(io: Writer, params: P, changes: readonly Change<S>[], window: Window): Promise<Is<S>[]>;
   /** everybody who holds the same wall, us included: another window of the environment refuses start, and end names who is left */

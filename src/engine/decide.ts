@@ -2,7 +2,7 @@
 // end, undo and resume all decide here, and nowhere else.
 import { type Change, type Is, LEAVE, type Phase, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import type { StateJson } from './events.ts';
-import { isClosing, isHeld } from './roles.ts';
+import { isClosing, isHeld, roleOf } from './roles.ts';
 import type { Owned } from './window.ts';
 
 export interface Decision {
@@ -11,6 +11,8 @@ export interface Decision {
   release: string[];
   /** outcome unknown until now, and seen to be what was meant */
   settled: { id: string; is: StateJson }[];
+  /** walls of ours that do not refuse writes any more: a change where the phase holds them */
+  breached: string[];
   drift: { id: string; ours: StateJson; now: StateJson; released: boolean; gone: boolean; taken?: true }[];
   unknown: { id: string; why: string; refused: boolean }[];
   /** outcome unknown and still as before the write: it may yet arrive. Until when, by the intent's own time (RFC 3339). */
@@ -53,7 +55,15 @@ export function decide(
   const resource = step.plugin as Resource;
   const held = isHeld(step, phase);
   const letGo = isClosing(phase) && !held;
-  const decision: Decision = { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] };
+  const decision: Decision = {
+    changes: [],
+    release: [],
+    settled: [],
+    breached: [],
+    drift: [],
+    unknown: [],
+    pending: [],
+  };
   const same = (a: Is<any>, b: Is<any>) => sameState(resource, a, b);
   for (const id of new Set([...seen.keys(), ...mine.keys()])) {
     const own = mine.get(id);
@@ -74,12 +84,21 @@ export function decide(
       }
       if (letGo && same(now, own.before)) {
         if (!own.unknown && !ours && !same(own.after, own.before)) {
+          if (isOpened(step, window, id, now)) decision.breached.push(id);
           decision.drift.push({ id, ours: own.after, now, released: true, gone: now === null });
         } else decision.release.push(id);
       } else if (own.unknown && ours) decision.settled.push({ id, is: now });
       continue;
     }
     if (own && !mineStill(own, now, same)) {
+      if (isOpened(step, window, id, now)) {
+        decision.breached.push(id);
+        // Whoever opened a wall left nobody's state behind: it is closed again.
+        if (held) {
+          decision.changes.push({ id, from: now, to: wanted });
+          continue;
+        }
+      }
       // Left behind, our mark would hold on for a window that is over.
       const taken = letGo && resource.marked === true && now !== null;
       const drift = { id, ours: own.after, now, released: letGo && !taken, gone: now === null };
@@ -92,6 +111,16 @@ export function decide(
     decision.changes.push({ id, from: now, to: wanted });
   }
   return decision;
+}
+
+/** Whether a wall is in a state that lets writes through. Other roles have no such state. */
+export function isOpened(step: Step, window: Window, id: string, now: Is<any>): boolean {
+  if (roleOf(step) !== 'wall') return false;
+  const resource = step.plugin as Resource;
+  if (resource.closed) return !resource.closed(now, step.params);
+  const situation = { phase: 'open' as const, held: true, window, params: step.params, id, now, before: undefined };
+  const wanted = resource.desired(situation);
+  return wanted !== LEAVE && !sameState(resource, now, wanted);
 }
 
 /** Known outcome: as we left it. Unknown outcome: what equals `from` or `to` is ours. */

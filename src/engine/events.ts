@@ -65,8 +65,13 @@ export type JournalEvent =
       gone: boolean;
       taken?: true | undefined;
     }
-  /** end --leave */
-  | { type: 'left'; step: string; ids: string[]; reason: string; by: string }
+  /**
+   * A wall of ours does not refuse writes any more: somebody opened it after `heldUntil`, the last time that it was seen
+   * closed (RFC 3339). The next outcome of these ids closes it again.
+   */
+  | { type: 'breach'; step: string; ids: string[]; heldUntil: string }
+  /** end --leave; `wall`: it may still refuse writes, and status goes on asking until it is seen gone */
+  | { type: 'left'; step: string; ids: string[]; reason: string; by: string; wall?: true | undefined }
   | {
       type: 'action';
       step: string;

@@ -31,6 +31,8 @@ export interface PlannedStep {
   notes: string[];
   unknown: { id: string; why: string; refused: boolean }[];
   drift: Decision['drift'];
+  /** walls of ours that somebody opened */
+  breached: string[];
   /** rights that are missing, in words */
   missing: string[];
   /** nobody could be asked for the rights; a note says why */
@@ -81,7 +83,7 @@ export async function look(
         const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
         return await (step.plugin as Resource).observe(reader, step.params, window, known);
       } catch (error) {
-        if (looking.signal.aborted) throw error;
+        if (looking.signal.aborted) throw looking.signal.reason;
         if (error instanceof Refusal) return new Refused(error);
         return new Unknown(error instanceof Error ? error.message : String(error));
       }
@@ -93,11 +95,12 @@ export async function look(
 
 /** One step to one phase, in memory: `seen` and `mine` become what they would be. */
 export function simulateStep(step: Step, phase: Phase, window: Window, mine: Map<string, Owned>, seen: Seen): Decision {
-  const all: Decision = { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] };
+  const all: Decision = { changes: [], release: [], settled: [], breached: [], drift: [], unknown: [], pending: [] };
   for (let turn = 0; ; turn++) {
     const decision = decide(step, phase, window, mine, seen);
     if (turn === 0) {
       all.unknown = decision.unknown;
+      all.breached = decision.breached;
       all.pending = decision.pending;
     }
     for (const { id, is } of decision.settled) mine.set(id, { before: mine.get(id)!.before, after: is });
@@ -247,6 +250,7 @@ function planResource(
     }
     entry.unknown.push(...decision.unknown);
     entry.drift.push(...decision.drift);
+    entry.breached.push(...decision.breached);
     const notes =
       resource.notes?.({
         params: step.params,
@@ -281,7 +285,7 @@ async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedS
       try {
         entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
       } catch (error) {
-        if (looking.signal.aborted) throw error;
+        if (looking.signal.aborted) throw looking.signal.reason;
         entry.unasked = true;
         entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
       }
@@ -309,6 +313,7 @@ function blank(step: Step): PlannedStep {
     notes: [],
     unknown: [],
     drift: [],
+    breached: [],
     missing: [],
     group: step.group,
   };

@@ -8,7 +8,7 @@ import type { JournalEvent } from './events.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
 import { failurePolicy, isClosing, roleOf } from './roles.ts';
 import { writeAll } from './wave.ts';
-import { ofStep, type WindowState } from './window.ts';
+import { ofStep, openBreach, type WindowState } from './window.ts';
 
 export interface Settling {
   readonly acting: Acting;
@@ -61,7 +61,7 @@ export function settling(acting: Acting, step: Step, phase: Phase, began: number
     done: [],
     lookedAt: began,
     seen: new Map(),
-    decision: { changes: [], release: [], settled: [], drift: [], unknown: [], pending: [] },
+    decision: { changes: [], release: [], settled: [], breached: [], drift: [], unknown: [], pending: [] },
   };
 }
 
@@ -120,12 +120,19 @@ async function note(turn: Settling): Promise<Next> {
   const events: JournalEvent[] = [];
   if (decision.settled.length > 0) events.push({ type: 'outcome', step: step.id, results: decision.settled });
   if (decision.release.length > 0) events.push({ type: 'released', step: step.id, ids: decision.release });
+  const opened = decision.breached.filter((id) => !openBreach(acting.state, step.id)?.ids.includes(id));
+  if (opened.length > 0) events.push({ type: 'breach', step: step.id, ids: opened, heldUntil: lastHeld(acting, step) });
   for (const drift of decision.drift) {
     if (!turn.drifted.some((one) => one.id === drift.id)) turn.drifted.push(drift);
     if (!knownDrift(acting.state, step.id, drift)) events.push({ type: 'drift', step: step.id, ...drift });
   }
   if (events.length > 0) await acting.record(events);
   return 'on';
+}
+
+/** The last time that a run saw the wall closed: writes were possible after it at the earliest. */
+function lastHeld({ state }: Acting, step: Step): string {
+  return state.seenAt.get(step.id) ?? state.wallsClosedAt ?? state.window.since;
 }
 
 function knownDrift(state: WindowState, step: string, drift: Decision['drift'][number]): boolean {

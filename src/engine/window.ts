@@ -22,6 +22,19 @@ export interface Checked {
   seq: number;
 }
 
+/** Somebody opened a wall of ours: writes were possible after `from` at the earliest, until `closedAgain`. RFC 3339. */
+export interface Breach {
+  step: string;
+  ids: string[];
+  /** the last time that a run saw it closed */
+  from: string;
+  /** when a run saw it open */
+  found: string;
+  closedAgain?: string | undefined;
+  /** it was nobody: the guards opened at the end of the window (on_expiry: open) */
+  expired?: true | undefined;
+}
+
 type Of<T extends JournalEvent['type']> = Extract<JournalEvent, { type: T }>;
 
 export interface WindowState {
@@ -48,6 +61,15 @@ export interface WindowState {
   actions: Map<string, { state: 'began' | 'done' | 'failed'; seq: number; at: string; summary: string[] }>;
   spawned: Map<string, Of<'spawned'> & { at: string; token: number }>;
   walls: 'open' | 'closed';
+  /** when each step was seen as the phase wants it, by a run: RFC 3339 */
+  seenAt: Map<string, string>;
+  /** walls of ours that somebody opened */
+  breaches: Breach[];
+  /** from the first wall's outcome to the last wall's removal, each: RFC 3339 */
+  walled: { closed: string; open: string | null }[];
+  /** when guards and canaries saw writes refused first, and answered by the service again: RFC 3339, sorted */
+  refusedAt: string[];
+  answeredAt: string[];
   wallsClosedAt?: string | undefined;
   wallsOpenAt?: string | undefined;
   /** the soak of this phase: RFC 3339 */
@@ -112,6 +134,11 @@ export function fold(
     actions: new Map(),
     spawned: new Map(),
     walls: 'open',
+    seenAt: new Map(),
+    breaches: [],
+    walled: [],
+    refusedAt: [],
+    answeredAt: [],
     soakSeq: 0,
     carriers: [],
     toldAt: first.at,
@@ -155,6 +182,9 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       }
       return;
     case 'extended':
+      // past its end the guards had opened: they close again now
+      if (state.window.onExpiry === 'open' && state.walls === 'closed' && at > state.window.until)
+        state.breaches.push({ step: '', ids: [], from: state.window.until, found: at, closedAgain: at, expired: true });
       state.window = { ...state.window, until: event.until, overdue: false };
       state.behind = true;
       return;
@@ -167,9 +197,12 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
     case 'walls':
       state.walls = event.state;
       if (event.state === 'closed') {
+        if (state.walled.at(-1)?.open !== null) state.walled.push({ closed: at, open: null });
         state.wallsClosedAt ??= at;
         state.window = { ...state.window, reopened: undefined };
       } else {
+        const last = state.walled.at(-1);
+        if (last?.open === null) last.open = at;
         state.wallsOpenAt = at;
         state.window = { ...state.window, reopened: at };
       }
@@ -193,6 +226,11 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       for (const { id, is } of event.results) {
         const own = mine.get(id);
         if (own) mine.set(id, { before: own.before, after: is });
+      }
+      state.seenAt.set(event.step, at);
+      for (const breach of state.breaches) {
+        if (breach.step !== event.step || breach.closedAgain !== undefined || state.phase !== 'open') continue;
+        if (event.results.some(({ id }) => breach.ids.includes(id))) breach.closedAgain = at;
       }
       state.spawned.delete(event.step);
       return;
@@ -226,6 +264,9 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       if (event.released) ofStep(state, event.step).delete(event.id);
       return;
     }
+    case 'breach':
+      state.breaches.push({ step: event.step, ids: event.ids, from: event.heldUntil, found: at });
+      return;
     case 'action':
       state.actions.set(actionKey(event.step, event.edge), { state: event.state, seq, at, summary: event.summary });
       return;
@@ -240,6 +281,8 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
         seq,
       });
       state.checked.set(event.step, moments);
+      addTimes(state.refusedAt, event.evidence, ['firstRefusedAt', 'first_refused_at']);
+      addTimes(state.answeredAt, event.evidence, ['firstAnsweredAt', 'first_answered_at']);
       return;
     }
     case 'soak':
@@ -247,6 +290,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       state.soakSeq = seq;
       return;
     case 'settled':
+      state.seenAt.set(event.step, at);
       state.failures.delete(event.step);
       for (const text of event.looks ?? []) {
         if (!state.looks.some((one) => one.step === event.step && one.text === text))
@@ -271,6 +315,20 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       // a note moves nothing
       else if (event.verb !== 'note') state.behind = false;
       return;
+  }
+}
+
+/** Every such time anywhere in a check's evidence, in the journal's own form. */
+function addTimes(times: string[], evidence: unknown, keys: readonly string[]): void {
+  if (evidence === null || typeof evidence !== 'object') return;
+  for (const [key, value] of Object.entries(evidence)) {
+    if (!keys.includes(key)) addTimes(times, value, keys);
+    else if (typeof value === 'string' || typeof value === 'number') {
+      const at = new Date(value);
+      if (Number.isNaN(at.getTime()) || times.includes(at.toISOString())) continue;
+      times.push(at.toISOString());
+      times.sort();
+    }
   }
 }
 
@@ -367,6 +425,13 @@ export function failedThings(state: WindowState): number {
   let sum = 0;
   for (const failure of state.failures.values()) sum += Math.max(1, failure.ids.length);
   return sum;
+}
+
+/** A wall that somebody opened, and that nobody has closed again. */
+export function openBreach(state: WindowState, step?: string): Breach | undefined {
+  return state.breaches.findLast(
+    (breach) => breach.closedAgain === undefined && (step === undefined || breach.step === step),
+  );
 }
 
 /** Everything that is still ours, one entry each. */

@@ -1,5 +1,6 @@
 // A window as its journal tells it. Pure: from recorded events to one plain object, which is also what --json prints.
 import type { JournalEvent, Recorded, StateJson } from '../engine/events.ts';
+import { type ReadOnly, readOnlyPeriods } from '../engine/periods.ts';
 import { fold, label, stillOurs, type WindowState } from '../engine/window.ts';
 
 export interface Report {
@@ -23,7 +24,7 @@ export interface Report {
     /** milliseconds past the end that was promised last; 0: in time */
     overrunMs: number;
   };
-  readOnly: { ms: number; measured: boolean; periods: Period[] } | null;
+  readOnly: ReadOnly | null;
   budget: { budgetMs: number; tookMs: number | null; overMs: number; steps: { step: string; ms: number }[] };
   timeline: { at: string; what: string; step?: string; by?: string }[];
   changes: ReportedChange[];
@@ -38,15 +39,6 @@ export interface Report {
   runs: { verb: string; by: string; began: string; ended: string | null; exit: number | null }[];
 }
 
-interface Period {
-  from: string;
-  /** null: not yet */
-  to: string | null;
-  ms: number;
-  /** what the two times are: seen by a guard or a canary, or only written by us */
-  fromIs: string;
-  toIs: string;
-}
 interface ReportedChange {
   at: string;
   step: string;
@@ -76,12 +68,6 @@ interface ReportedCheck {
   findings: string[];
   evidence: unknown;
 }
-
-const GUARD = "a guard's first refusal";
-const ANSWER = 'the first canary that the service itself answered again';
-const CLOSED = 'the walls had closed (journal)';
-const OPEN = 'the walls had opened (journal)';
-const STILL = 'writes are still refused';
 
 /** undefined: these events are no window. `now`: epoch milliseconds, for what is not over yet. */
 export function reportOf(id: string, events: readonly Recorded[], now: number): Report | undefined {
@@ -118,7 +104,7 @@ export function reportOf(id: string, events: readonly Recorded[], now: number): 
       extended: of(events, 'extended').map(({ at, event }) => ({ at, until: event.until, by: event.by })),
       overrunMs: Math.max(0, overrun - Date.parse(window.until)),
     },
-    readOnly: readOnly(events, now),
+    readOnly: readOnlyPeriods(state, now),
     budget: budget(events, state),
     timeline: events.flatMap(entry),
     changes: changes(events),
@@ -177,60 +163,6 @@ function iso(ms: number): string {
 
 function lastReached(events: readonly Recorded[]): string | null {
   return of(events, 'reached').at(-1)?.at ?? null;
-}
-
-/**
- * From the guard's first refusal to the first canary that the service itself answers again; where nobody has seen
- * these, from the walls' own events, and `fromIs`, `toIs` say so. A refrozen window has several periods.
- */
-function readOnly(events: readonly Recorded[], now: number): Report['readOnly'] {
-  const walls = of(events, 'walls');
-  const closed: { closed: string; open: string | null }[] = [];
-  for (const { at, event } of walls) {
-    const last = closed.at(-1);
-    if (event.state === 'closed' && (!last || last.open !== null)) closed.push({ closed: at, open: null });
-    else if (event.state === 'open' && last && last.open === null) last.open = at;
-  }
-  if (closed.length === 0) return null;
-  const opened = events[0]!.at;
-  const refused = seenAt(events, ['firstRefusedAt', 'first_refused_at']);
-  const answered = seenAt(events, ['firstAnsweredAt', 'first_answered_at']);
-  const periods = closed.map((wall, i): Period => {
-    // The flag is read before the journal says that the wall stands: a refusal may be older than its event.
-    const since = i === 0 ? opened : closed[i - 1]!.open!;
-    const next = closed[i + 1]?.closed ?? '9999';
-    const from = refused.find((at) => at >= since && at < (wall.open ?? '9999'));
-    const to = wall.open === null ? undefined : answered.find((at) => at >= (from ?? wall.closed) && at < next);
-    const end = to ?? wall.open;
-    return {
-      from: from ?? wall.closed,
-      to: end,
-      ms: Math.max(0, Date.parse(end ?? iso(now)) - Date.parse(from ?? wall.closed)),
-      fromIs: from ? GUARD : CLOSED,
-      toIs: to ? ANSWER : end ? OPEN : STILL,
-    };
-  });
-  return {
-    ms: periods.reduce((sum, period) => sum + period.ms, 0),
-    measured: periods.every((period) => period.fromIs === GUARD && period.toIs === ANSWER),
-    periods,
-  };
-}
-
-/** Every such time in the evidence of checks, sorted, in the journal's own form. */
-function seenAt(events: readonly Recorded[], keys: readonly string[]): string[] {
-  const found = new Set<string>();
-  const walk = (value: unknown): void => {
-    if (value === null || typeof value !== 'object') return;
-    for (const [key, inner] of Object.entries(value)) {
-      if (keys.includes(key)) {
-        const at = typeof inner === 'string' || typeof inner === 'number' ? new Date(inner) : undefined;
-        if (at && !Number.isNaN(at.getTime())) found.add(at.toISOString());
-      } else walk(inner);
-    }
-  };
-  for (const { event } of of(events, 'checked')) walk(event.evidence);
-  return [...found].sort();
 }
 
 /** What the first start took, step by step. Parallel steps count by themselves. */
@@ -351,6 +283,14 @@ function entry({ at, event }: Recorded): Report['timeline'] {
       return [{ at, step: event.step, what: `not written (${event.ids.join(', ')}): ${event.why}` }];
     case 'drift':
       return [{ at, step: event.step, what: `${event.id} ${event.gone ? 'removed' : 'changed'} by somebody else` }];
+    case 'breach':
+      return [
+        {
+          at,
+          step: event.step,
+          what: `${event.ids.join(', ')} does not refuse writes any more: somebody opened it after ${event.heldUntil}`,
+        },
+      ];
     case 'left':
       return [{ at, step: event.step, what: `given up (${event.ids.join(', ')}): ${event.reason}`, by: event.by }];
     default:

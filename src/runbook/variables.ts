@@ -284,8 +284,8 @@ export function missingError(
   const count = missing.length + unusable.length;
   const what =
     missing.length > 0
-      ? `${missing.length} of ${Math.max(named.length, missing.length)} variables its runbook names ${missing.length === 1 ? 'is' : 'are'} not set`
-      : `${count} ${count === 1 ? 'value that its variables give is' : 'values that its variables give are'} of no use`;
+      ? `${missing.length} of ${Math.max(named.length, missing.length)} variables its runbook names ${missing.length === 1 ? 'is' : 'are'} not set: ${missing.map(({ variable }) => variable).join(', ')}`
+      : `${count} ${count === 1 ? 'value that its variables give is' : 'values that its variables give are'} not usable: ${[...new Set(unusable.map(({ step, path }) => `${step} ${path}`))].join(', ')}`;
   const wall = (is: boolean) => (is ? (more.opening ? ': a wall, writes stay refused without it' : ': a wall') : '');
   const width = Math.max(0, ...missing.map((one) => one.variable.length));
   const details = [

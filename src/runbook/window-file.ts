@@ -56,7 +56,8 @@ const EVENTS = {
   spawned: at('spawned', { step, pid: z.int().positive(), startTime: text, host: text }),
   released: at('released', { step, ids: texts }),
   drift: at('drift', { step, id: text, ours: state, now: state, released: z.boolean(), gone: z.boolean() }),
-  left: at('left', { step, ids: texts, reason: text, by: text }),
+  left: at('left', { step, ids: texts, reason: text, by: text, wall: z.literal(true).optional() }),
+  breach: at('breach', { step, ids: texts, heldUntil: time }),
   action: at('action', {
     step,
     edge: z.enum(['open', 'reopen', 'closed']),

@@ -8,7 +8,7 @@ import { parseDuration } from '../engine/duration.ts';
 import type { Lease } from '../engine/journal.ts';
 import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, VerbResult } from '../engine/verbs/result.ts';
-import { MaintError } from '../errors/catalogue.ts';
+import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { isScreen, type Mode, modeOf } from './mode.ts';
 import { carriedJson, carriedLine, type Given, givenOf } from './pasteable.ts';
@@ -73,6 +73,10 @@ export function durationFlag(options: { description: string; helpGroup?: string 
 }
 
 const STATUS = ['maint status'];
+
+function wasCutOff(error: unknown): boolean {
+  return error instanceof OuterError || (error as { name?: unknown }).name === 'AbortError';
+}
 
 export abstract class MaintCommand extends Command {
   private speaking:
@@ -218,9 +222,13 @@ export abstract class MaintCommand extends Command {
     );
     this.wantsJson ||= this.argv.includes('--json');
     if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
-    // A state that does not answer must not turn a Ctrl-C into an error of the state's, nor be asked once more.
     const { signal } = this.speaking?.interrupt ?? {};
-    if (known.code === 'E_STATE' && signal?.aborted) return await this.interrupted(signal.reason, known);
+    if (signal?.aborted) {
+      // A state that does not answer must not turn a Ctrl-C into an error of the state's, nor be asked once more.
+      if (known.code === 'E_STATE') return await this.interrupted(signal.reason, known);
+      // The signal is what cut the call off: the call's own error is not news, and is not a bug.
+      if (wasCutOff(error)) return await this.interrupted(signal.reason);
+    }
     await this.speaking?.renderer.stop();
     if (this.wantsJson) await this.document(errorJson(known));
     else await this.show(process.stderr, errorLines(known, { exit: process.stderr.isTTY !== true }));

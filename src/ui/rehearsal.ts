@@ -2,6 +2,8 @@
 import { unasked } from '../engine/plan.ts';
 import type { Rehearsed } from '../engine/verbs/rehearse.ts';
 import { count, lasting } from '../engine/words.ts';
+import { MaintError } from '../errors/catalogue.ts';
+import { type Problem, RunbookError } from '../runbook/problems.ts';
 
 export function rehearsalLines(result: Rehearsed): string[] {
   const { time, world, variables, asBefore } = result;
@@ -84,6 +86,54 @@ export function rehearsalJunit(result: Rehearsed): string {
     '  </testsuite>',
     '</testsuites>',
   ].join('\n');
+}
+
+interface Unloaded {
+  name: string;
+  message: string;
+  place?: { file: string; line: number; column: number };
+}
+
+/**
+ * What a CI system reads where nothing could be rehearsed: the runbook is not valid, is not there, or names variables
+ * that are not set. Empty for the other formats, and for what is not an answer (an interruption, a bug).
+ */
+export function unloadedLines(format: string, error: unknown): string[] {
+  if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED' || error.code === 'E_BUG') return [];
+  const problems = error instanceof RunbookError ? error.problems.map(unloaded) : [];
+  const all =
+    problems.length > 0 ? problems : [{ name: error.code, message: [error.message, ...error.details].join('\n') }];
+  if (format === 'github')
+    return all.map(({ name, message, place }: Unloaded) => {
+      const at = place ? `file=${property(place.file)},line=${place.line},col=${place.column},` : '';
+      return `::error ${at}title=${property(`maint rehearse: ${name}`)}::${data(message)}`;
+    });
+  return format === 'junit' ? unloadedJunit(all) : [];
+}
+
+function unloaded({ path, message, found, allowed, nearest, file, line, column }: Problem): Unloaded {
+  const words = [
+    message,
+    ...(found === undefined ? [] : [`found ${found}`]),
+    ...(allowed === undefined ? [] : [`allowed ${allowed}`]),
+    ...(nearest === undefined ? [] : [`did you mean ${nearest}?`]),
+  ];
+  return { name: path === '' ? file : path, message: words.join('  '), place: { file, line, column } };
+}
+
+function unloadedJunit(all: readonly Unloaded[]): string[] {
+  const counts = `tests="${all.length}" failures="0" errors="${all.length}" skipped="0" time="0"`;
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="maint rehearse" ${counts}>`,
+    `  <testsuite name="rehearse: the runbook" ${counts}>`,
+    ...all.map(({ name, message, place }) => {
+      const where = place ? `${place.file}:${place.line}:${place.column}  ` : '';
+      return `    <testcase classname="rehearse" name=${attribute(name)} time="0"><error message=${attribute(`${where}${message}`)}/></testcase>`;
+    }),
+    '  </testsuite>',
+    '</testsuites>',
+  ];
 }
 
 function attribute(text: string): string {

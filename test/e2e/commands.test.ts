@@ -206,6 +206,21 @@ describe('looking', () => {
     expect(out).toMatch(/too short[\s\S]*1 problem, nothing written/);
   });
 
+  test.each([
+    ['bad/keys.yaml', 65, /^::error file=bad\/keys\.yaml,line=5,col=1,title=maint rehearse%3A [^:]*::.*stpes/m],
+    ['nope.yaml', 64, /^::error title=maint rehearse%3A E_NO_FILE::.*nope\.yaml/m],
+    ['other/secret.yaml', 66, /^::error title=maint rehearse%3A E_SECRETS_MISSING::.*REDIS_PASSWORD/m],
+  ])('a CI system learns that %s cannot be rehearsed', async (file, exit, annotation) => {
+    const github = await maint(['rehearse', '-r', file, '--format', 'github']);
+    expect([github.exit, github.out]).toEqual([exit, expect.stringMatching(annotation)]);
+    const junit = await maint(['rehearse', '-r', file, '--format', 'junit']);
+    expect([junit.exit, junit.out]).toEqual([
+      exit,
+      expect.stringMatching(/^<\?xml[\s\S]* errors="[1-9][\s\S]*<error message="[\s\S]*<\/testsuites>\n$/),
+    ]);
+    expect(junit.err).toMatch(/^E_/);
+  });
+
   test('a recorded world needs no credentials, in every format', async () => {
     const env = { REDIS_PASSWORD: SECRET };
     const recorded = await json(shapes.ObservedShape, ['observe', '-r', 'other/secret.yaml', '-o', 'w.json'], env);

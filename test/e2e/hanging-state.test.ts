@@ -1,10 +1,10 @@
 // A server that keeps its connections and answers nothing any more: Ctrl-C is through within five seconds all the same.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { begin, maint } from '../support/cli.ts';
+import { hanging } from '../support/hanging.ts';
 import { describeWith, type Postgres, startPostgres } from '../support/servers.ts';
 import { until } from '../support/until.ts';
 
@@ -12,40 +12,6 @@ const CRONTAB = '*/5 * * * * /opt/reindex.sh\n';
 const START = ['start', '-r', 'runbook.yaml', '--window', '30m', '--yes'];
 const GONE_MS = 5_000;
 const TICK_MS = 50;
-
-/** Passes everything on until it hangs: connections stay, new ones are taken, nothing is answered. */
-async function hanging(port: number) {
-  const sockets = new Set<Socket>();
-  let hangs = false;
-  let unanswered = 0;
-  const server = createServer((client) => {
-    sockets.add(client);
-    client.on('error', () => undefined);
-    const upstream = connect({ port, host: '127.0.0.1' });
-    sockets.add(upstream);
-    upstream.on('error', () => undefined);
-    client.on('data', (data) => {
-      if (hangs) unanswered++;
-      else upstream.write(data);
-    });
-    upstream.on('data', (data) => hangs || client.write(data));
-    client.on('close', () => upstream.destroy());
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    hang(now: boolean) {
-      hangs = now;
-      unanswered = 0;
-    },
-    /** what was asked of it since it hangs */
-    unanswered: () => unanswered,
-    stop() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
 
 describeWith('postgres', 'a state that hangs', () => {
   let server: Postgres;

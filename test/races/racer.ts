@@ -109,7 +109,14 @@ async function verb(order: Extract<Order, { do: 'race' }>): Promise<VerbResult> 
   const lease = order.takeover ? { takeover: async () => undefined } : {};
   if (order.verb === 'start')
     return await start(host, prepared, {
-      ...{ windowMs: 1_800_000, reason: 'race', dryRun: false, again: 'maint start', ...lease },
+      ...{
+        windowMs: 1_800_000,
+        reason: 'race',
+        dryRun: false,
+        again: 'maint start',
+        longer: () => 'maint start',
+        ...lease,
+      },
     });
   const live = await liveWindow(host, environment, prepared);
   if (!live) throw new MaintError('E_NO_WINDOW', 'over before it began');

@@ -95,6 +95,7 @@ export function fakeSteps(world: FakeWorld): Step[] {
       return new Map([[window.id, world.holders[window.id] ?? null]]);
     },
     desired: whileHeld(({ window }) => ({ until: window.until, environment: window.environment })),
+    closed: (state) => state !== null,
     holders: async () =>
       Object.entries(world.holders).map(([id, state]) => ({
         ...{ id, environment: state.environment, since: state.until, until: state.until, reason: 'theirs', state },

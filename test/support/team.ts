@@ -150,7 +150,14 @@ export class Team {
     const lease = { waitMs: 60_000, ...(takeover ? { takeover: async () => undefined } : {}) };
     if (verb === 'start')
       return await start(host, prepared, {
-        ...{ windowMs: WINDOW_MS, reason: 'test', dryRun: false, again: 'maint start', ...lease },
+        ...{
+          windowMs: WINDOW_MS,
+          reason: 'test',
+          dryRun: false,
+          again: 'maint start',
+          longer: () => 'maint start',
+          ...lease,
+        },
       });
     if (verb === 'announce') {
       const startsAt = new Date(this.time.now + AHEAD_MS).toISOString();

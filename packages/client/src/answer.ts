@@ -1,5 +1,6 @@
 // What an answer says about trying again.
 import type { Problem } from './errors.ts';
+import { retryAfterMs } from './retry-after.ts';
 
 export interface Answer {
   readonly status: number;
@@ -47,28 +48,6 @@ export async function advice(answer: Answer, now: number): Promise<Advice> {
     default:
       return { ...told, retry: 'unknown' };
   }
-}
-
-/**
- * Retry-After (RFC 9110, 10.2.3) in milliseconds from now; null where there is none or it is neither seconds nor a
- * date. A date is taken against the answer's own `Date`, so a client whose clock is wrong waits as long as it is asked to.
- *
- * @param now milliseconds since the epoch
- */
-export function retryAfterMs(value: string | null | undefined, date: string | null | undefined, now: number) {
-  const text = value?.trim() ?? '';
-  // Fractions are not in the standard, and sent by some.
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const at = httpDate(text);
-  if (at === null) return null;
-  return Math.max(0, at - (httpDate(date?.trim() ?? '') ?? now));
-}
-
-/** Any of HTTP's three forms; they all begin with the day's name, and `Date.parse` alone would take "7" for a date. */
-function httpDate(text: string): number | null {
-  if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(text)) return null;
-  const at = Date.parse(/GMT|UTC|[+-]\d{4}$/.test(text) ? text : `${text} GMT`);
-  return Number.isNaN(at) ? null : at;
 }
 
 function problemOf(body: unknown): Problem | null {

@@ -1,6 +1,7 @@
-import { retryAfterMs, smallJson } from './answer.ts';
+import { smallJson } from './answer.ts';
 import { RetryError } from './errors.ts';
 import { publicUrl } from './exchange.ts';
+import { retryAfterMs } from './retry-after.ts';
 import { sleep } from './sleep.ts';
 
 /** How a write that was accepted with 202 ended. */

@@ -1,4 +1,6 @@
 // What an answer to a replayed write means.
+
+import { retryAfterMs } from './retry-after.ts';
 import type { ReplayAnswer } from './send.ts';
 
 export type StopWhy =
@@ -80,12 +82,9 @@ function jsonOf({ headers, body }: ReplayAnswer): Record<string, unknown> | unde
   }
 }
 
-/** Delay seconds or an HTTP date (RFC 9110, 10.2.3); null: none that can be read. */
-export function retryAfter(headers: ReplayAnswer['headers'], now: number): number | null {
-  const text = headers['retry-after']?.trim();
-  if (text === undefined) return null;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
-  return Number.isNaN(ms) ? null : Math.min(MAX_RETRY_AFTER_MS, Math.max(0, ms));
+function retryAfter(headers: ReplayAnswer['headers'], now: number): number | null {
+  const ms = retryAfterMs(headers['retry-after'], headers['date'], now);
+  return ms === null ? null : Math.min(MAX_RETRY_AFTER_MS, ms);
 }
 
 function reasonOf({ status, body }: ReplayAnswer, secrets: readonly string[]): string {

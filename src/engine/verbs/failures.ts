@@ -1,6 +1,7 @@
 // What a verb could not do, and what somebody should look at, one line each.
 import type { StepFailure } from '../acting.ts';
-import type { WindowState } from '../window.ts';
+import type { Breach, WindowState } from '../window.ts';
+import { lasting, utc } from '../words.ts';
 
 export function leftCount(failures: readonly StepFailure[]): number {
   return failures.reduce((sum, failure) => sum + Math.max(1, failure.ids.length), 0);
@@ -13,12 +14,27 @@ export function failureLines(failures: readonly StepFailure[]): string[] {
   );
 }
 
+/** "somebody opened it after 02:11:40Z, closed again at 02:14:07Z: writes were possible for up to 2m 27s" */
+export function breachText({ from, found, closedAgain }: Breach, over: boolean): string {
+  const seen = `somebody opened it after ${utc(from)}`;
+  const upTo = (until: string) => `writes were possible for up to ${lasting(Date.parse(until) - Date.parse(from))}`;
+  if (closedAgain !== undefined) return `${seen}, closed again at ${utc(closedAgain)}: ${upTo(closedAgain)}`;
+  if (over) return `${seen}, seen at ${utc(found)}: ${upTo(found)} before the end`;
+  return `${seen}, seen at ${utc(found)}: writes have been possible since then at the earliest`;
+}
+
 /** Everything that somebody should look at, one line each. */
 export function lookLines(state: WindowState): string[] {
-  const lines = state.drifts.map(
-    ({ step, id, gone, taken }) =>
+  const lines = state.breaches
+    .filter(({ expired }) => !expired)
+    .map((breach) => `${breach.step}  ${breachText(breach, state.walls === 'open')}`);
+  const told = new Set(state.breaches.flatMap(({ step, ids }) => ids.map((id) => `${step} ${id}`)));
+  for (const { step, id, gone, taken } of state.drifts) {
+    if (told.has(`${step} ${id}`)) continue;
+    lines.push(
       `${step} ${id}  ${gone ? 'somebody else removed it' : `changed by somebody else; ${taken ? 'removed, for it was ours' : 'left as it is'}`}`,
-  );
+    );
+  }
   lines.push(...state.looks.map(({ step, text }) => `${step}  ${text}`));
   for (const [step, moments] of state.checked) {
     for (const [moment, { outcome, summary }] of moments) {

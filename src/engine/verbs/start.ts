@@ -35,6 +35,8 @@ export interface StartOptions extends LeaseOptions {
   dryRun: boolean;
   /** the words of the command line, for "next" */
   again: string;
+  /** the same with another `--window` ("30m") */
+  longer(window: string): string;
 }
 
 const BASELINE_MS = 30_000;
@@ -376,7 +378,7 @@ function refuseTooShort(prepared: Prepared, options: StartOptions, times: { star
     'E_TOO_SHORT',
     `--window ${asOption(options.windowMs)} is too short: the checklist takes about ${lasting(times.startMs)}, the way back about ${lasting(times.backMs)}, and the soak ${lasting(prepared.soakMs)}. Nothing changed.`,
     {
-      next: [`maint start --window ${minutes}m`, 'or a shorter soak: in the runbook'],
+      next: [options.longer(`${minutes}m`), 'or a shorter soak: in the runbook'],
     },
   );
 }

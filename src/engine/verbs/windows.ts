@@ -75,6 +75,8 @@ export async function foreignHolders(
     if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
     const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + 10_000 });
     const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
+    // An interrupted question is not the answer that nobody holds it.
+    if (looking.signal.aborted) throw looking.signal.reason;
     for (const holder of holders)
       if (holder.environment === environment && holder.id !== ours)
         found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });

@@ -78,6 +78,9 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
 
     desired: whileHeld(({ window }) => holderOf(window)),
 
+    // whatever somebody edited in it: a guard refuses while our holder is there
+    closed: (state) => state !== null,
+
     async write(io, params, changes) {
       const [change] = changes;
       const { id, from, to } = change!;

@@ -2,6 +2,7 @@
 // answered by the service itself once they are open. A canary that is taken has written, and is never sent again.
 import { z } from 'zod';
 import { guardPlace } from '../../clients/guards.ts';
+import { retryAfterMs } from '../../clients/retry-after.ts';
 import { type CheckContext, type CheckResult, defineCheck, type Surface, type Window } from '../../engine/contract.ts';
 import type { HttpResponse, Prober } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
@@ -208,7 +209,8 @@ function verdictOf(answer: HttpResponse, surface: Surface): Verdict {
   if (!isProblem(headers)) lacks.push(`application/problem+json (it is ${headers['content-type'] ?? 'nothing'})`);
   const retry = headers['retry-after'];
   if (retry === undefined) lacks.push('Retry-After');
-  else if (!isRetryAfter(retry)) lacks.push(`a Retry-After in seconds or as a date (it is ${JSON.stringify(retry)})`);
+  else if (retryAfterMs(retry, null, 0) === null)
+    lacks.push(`a Retry-After in seconds or as a date (it is ${JSON.stringify(retry)})`);
   return { is: 'refused', window, lacks };
 }
 
@@ -239,10 +241,6 @@ function isProper({ verdict }: Knocked): boolean {
 }
 
 /** RFC 9110 §10.2.3 */
-function isRetryAfter(value: string): boolean {
-  return /^\d+$/.test(value.trim()) || (/[a-z]{3}/i.test(value) && !Number.isNaN(Date.parse(value)));
-}
-
 function problemOf({ surface, verdict, seen }: Knocked, wanted: boolean): string[] {
   const { name, canary } = surface;
   const sent = `${canary.method} ${canary.path}`;

@@ -88,6 +88,10 @@ describe('the Slack client', () => {
       retryAfterMs: 9000,
       code: 'ratelimited',
     });
+    answer = (_request, response) => response.writeHead(429, { 'retry-after': '2.5' }).end();
+    expect(await post()).toMatchObject({ status: 429, retryAfterMs: 2500 });
+    answer = (_request, response) => response.writeHead(429, { 'retry-after': '-5' }).end();
+    expect(await post()).not.toHaveProperty('retryAfterMs');
     answer = (_request, response) => response.writeHead(503).end('down');
     expect(await post()).toMatchObject({ effect: 'answered', retryable: true, status: 503 });
     answer = (_request, response) => response.writeHead(502).end('down');
@@ -99,7 +103,7 @@ describe('the Slack client', () => {
     answer = (request) => request.socket.destroy();
     expect(await post()).toMatchObject({ effect: 'unknown', retryable: true });
     // once each: nothing is tried again
-    expect(seen).toHaveLength(8);
+    expect(seen).toHaveLength(10);
     const gone = { url: 'http://127.0.0.1:1', token: api.token };
     expect(await failure(io.writer().slack.send(gone, 'chat.postMessage', {}))).toEqual({
       message: '127.0.0.1:1 refused the connection',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { advice, adviceOnFailure, retryAfterMs } from '../../../packages/client/src/answer.ts';
+import { advice, adviceOnFailure } from '../../../packages/client/src/answer.ts';
+import { retryAfterMs } from '../../../packages/client/src/retry-after.ts';
 
 const NOW = Date.parse('2026-11-24T02:00:00Z');
 

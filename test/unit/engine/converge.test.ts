@@ -8,6 +8,7 @@ import { type Converged, converge } from '../../../src/engine/converge.ts';
 import type { JournalEvent } from '../../../src/engine/events.ts';
 import type { Clients } from '../../../src/engine/io.ts';
 import type { Lease } from '../../../src/engine/journal.ts';
+import { readOnlyPeriods } from '../../../src/engine/periods.ts';
 import { plan } from '../../../src/engine/plan.ts';
 import { rehearse } from '../../../src/engine/rehearse.ts';
 import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
@@ -481,4 +482,75 @@ test('without a writer nothing is journalled: a rehearsal is pure, and reversibl
   expect(rehearsal.problems).toEqual([]);
   expect(machine.world.writes).toBe(0);
   expect(rehearsal.steps.find((step) => step.id === 'crons')!.start).toEqual({ change: 2, inSync: 1, unknown: 0 });
+});
+
+describe('a wall that somebody opened', () => {
+  test('is closed again by the next converge of the same phase, beside another holder; the gap is no read-only time', async () => {
+    const machine = laptop();
+    const before = essence(machine.world);
+    await run(machine, ['open']);
+    machine.advance(60_000);
+    await run(machine, ['open']);
+    delete machine.world.holders['w-1'];
+    machine.advance(60_000);
+    const [again] = await run(machine, ['open']);
+    expect(again!.failures).toEqual([]);
+    expect(Object.keys(machine.world.holders)).toEqual(['w-other', 'w-1']);
+    const state = await machine.state();
+    expect(state.breaches).toMatchObject([{ step: 'flag', ids: ['w-1'], closedAgain: expect.any(String) }]);
+    machine.advance(60_000);
+    await run(machine, ['soaking', 'closed']);
+    expect(essence(machine.world)).toBe(before);
+    const { ms, periods } = readOnlyPeriods(await machine.state(), 0)!;
+    expect(periods).toHaveLength(2);
+    expect([ms >= 120_000, ms < 130_000]).toEqual([true, true]);
+  });
+
+  test('and is found only at the end: the period ends when it was last seen closed', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.advance(60_000);
+    delete machine.world.holders['w-1'];
+    machine.advance(60_000);
+    await run(machine, ['soaking', 'closed']);
+    const state = await machine.state();
+    expect(state.breaches).toHaveLength(1);
+    expect(state.breaches[0]!.closedAgain).toBeUndefined();
+    expect(readOnlyPeriods(state, 0)!.ms).toBeLessThan(10_000);
+    expect(label(state, false, 0)).toBe('closed');
+  });
+
+  test('an edit that keeps it closed is drift: it is left, and no breach', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.world.holders['w-1']!.until = '2027-01-01T00:00:00.000Z';
+    const { writes } = machine.world;
+    await run(machine, ['open']);
+    expect([machine.world.writes, (await machine.state()).breaches]).toEqual([writes, []]);
+  });
+
+  test('our own removal at the end, and a write that was cut off, are no breach', async () => {
+    const machine = laptop();
+    await run(machine, ['open', 'soaking', 'closed']);
+    expect((await machine.state()).breaches).toEqual([]);
+    const dead = laptop();
+    dead.world.tick = (name) => {
+      if (name === 'before write') throw new Killed();
+    };
+    await run(dead, ['open']).catch(() => undefined);
+    dead.world.tick = () => undefined;
+    await run(dead, ['open']);
+    expect((await dead.state()).breaches).toEqual([]);
+  });
+
+  test('with on_expiry: open a window that is extended too late has a gap', async () => {
+    const machine = laptop();
+    await run(machine, ['open']);
+    machine.advance(5 * 3_600_000);
+    const acting = (await machine.boot())!;
+    acting.state.window = { ...acting.state.window, onExpiry: 'open' };
+    expect(readOnlyPeriods(acting.state, Date.parse('2026-12-01T07:00:00Z'))!.periods.at(-1)!.toIs).toMatch(
+      /on_expiry/,
+    );
+  });
 });

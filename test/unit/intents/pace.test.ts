@@ -1,6 +1,6 @@
 // The rate, on a clock of its own.
 import { expect, test } from '@jest/globals';
-import { judge, redacted, retryAfter } from '../../../packages/intents/src/judge.ts';
+import { judge, redacted } from '../../../packages/intents/src/judge.ts';
 import { Pace, type Time } from '../../../packages/intents/src/pace.ts';
 
 function virtual(late = 0): Time & { at: number } {
@@ -76,16 +76,6 @@ test('a pause is kept, and not caught up', async () => {
 
 test('an abort gives no slot', async () => {
   expect(await new Pace(1, 0, virtual()).slot(AbortSignal.abort())).toBe(false);
-});
-
-test('reads Retry-After as seconds and as a date, bounded', () => {
-  const now = Date.parse('2026-01-01T00:00:00Z');
-  expect(retryAfter({ 'retry-after': '7' }, now)).toBe(7_000);
-  expect(retryAfter({ 'retry-after': 'Thu, 01 Jan 2026 00:00:30 GMT' }, now)).toBe(30_000);
-  expect(retryAfter({ 'retry-after': 'Thu, 01 Jan 2020 00:00:30 GMT' }, now)).toBe(0);
-  expect(retryAfter({ 'retry-after': '999999999' }, now)).toBe(3_600_000);
-  expect(retryAfter({ 'retry-after': 'soon' }, now)).toBeNull();
-  expect(retryAfter({}, now)).toBeNull();
 });
 
 test('a body that says JSON and is none is no reason to fail', () => {

@@ -102,7 +102,7 @@ test('a refrozen window has two periods, and the evidence of each counts for its
 });
 
 test('a window that is still closed counts until now, and never closed walls are said', () => {
-  expect(report([2, closed]).readOnly!.periods[0]).toMatchObject({ to: null, toIs: 'writes are still refused' });
+  expect(report([2, closed]).readOnly!.periods[0]).toMatchObject({ to: null, toIs: 'not over' });
   expect(report().readOnly).toBeNull();
   expect(markdown(report())).toContain('No wall was closed');
 });

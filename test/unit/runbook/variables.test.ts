@@ -149,7 +149,7 @@ describe('resolve', () => {
     });
     expect(error.exit).toBe(66);
     expect(error.message).toBe(
-      'this laptop cannot end w-7k2p: 5 of 6 variables its runbook names are not set. Nothing changed, prod stays read-only.',
+      'this laptop cannot end w-7k2p: 5 of 6 variables its runbook names are not set: REDIS_URL, PAGE, TOKEN, EMPTY, file:x. Nothing changed, prod stays read-only.',
     );
     expect(error.details).toEqual([
       'REDIS_URL  flag: a wall, writes stay refused without it',
@@ -186,7 +186,7 @@ describe('resolve', () => {
     const error = missingError(resolution);
     expect([error.exit, error.message]).toEqual([
       66,
-      '2 values that its variables give are of no use. Nothing changed.',
+      '2 values that its variables give are not usable: flag with.url, crons with.most. Nothing changed.',
     ]);
     expect(JSON.stringify([error.details, error.message])).not.toContain('hunter');
   });

@@ -17,6 +17,7 @@ function step(id: string, uses: string, address: string, more: Partial<PlannedSt
     notes: [],
     unknown: [],
     drift: [],
+    breached: [],
     missing: [],
     ...more,
   };
