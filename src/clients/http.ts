@@ -4,6 +4,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { HEADER_NAME, HEADER_VALUE } from '../engine/headers.ts';
 import type { HttpReader, HttpRequest, HttpResponse, HttpWriter } from '../engine/io.ts';
 import { OuterError } from '../errors/catalogue.ts';
 import {
@@ -90,7 +91,7 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
   const { url, auth } = place;
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     // axios would quietly drop the character, and a key with one less is another key
-    if (TOKEN.test(name) && FIELD_VALUE.test(value)) continue;
+    if (HEADER_NAME.test(name) && HEADER_VALUE.test(value)) continue;
     throw outerError(scope, `HTTP ${method}: the header ${name} holds a character that HTTP does not allow`, {
       effect: 'none',
       retryable: false,
@@ -294,10 +295,6 @@ function failed(scope: Scope, error: unknown, { where, host, bound, track, effec
       : `gave no answer (${code ?? 'no reason known'})`;
   return outerError(scope, `${where} ${words}`, { effect: outcome, retryable: true, code });
 }
-
-/** RFC 9110 §5.6.2 and §5.5. */
-const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
-const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 const CERTIFICATE =
   /^(CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|INVALID_CA)/;

@@ -9,7 +9,7 @@ export type JsonSchema = { [key: string]: unknown };
 
 const VARIABLE = { $ref: '#/definitions/variable' };
 /** marks of engine/secret.ts: they mean nothing to an editor */
-const MARKS = ['secret', 'url', 'path', 'duration'];
+const MARKS = ['secret', 'url', 'path', 'duration', 'spelled'];
 
 /** The schema of a whole runbook, with the params of every plugin of the registry. */
 export function runbookSchema(registry: Registry): JsonSchema {

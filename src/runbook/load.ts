@@ -17,7 +17,7 @@ import {
   tooLarge,
 } from './document.ts';
 import { EnvironmentFrame, isName, NAME_WORDS, ParallelFrame, RunbookFrame, StepFrame } from './frame.ts';
-import { mapLeaves, parseParams, reportIssues } from './params.ts';
+import { mapLeaves, misspelt, parseParams, reportIssues } from './params.ts';
 import { nearestName, Problems, quoted } from './problems.ts';
 import { checkNames, checkPlacement, checkWalls, defaultId, familyOf, roleInText, type StepInText } from './rules.ts';
 import { checkSurfaces } from './surfaces.ts';
@@ -68,6 +68,8 @@ export interface Runbook {
   only: string[];
   skip: string[];
   steps: RunbookStep[];
+  /** It is what a window was opened with, maybe by an earlier release: how its texts are written is not judged anew. */
+  stored?: true;
 }
 
 export interface RunbookSource {
@@ -117,12 +119,13 @@ export async function loadRunbook(path: string, registry: Registry, options: Run
 
 /** The same for a text that is at hand: what a window has stored. Reads no file. */
 export function parseRunbook(source: RunbookSource, registry: Registry, options: RunbookOptions = {}): Runbook {
-  return check(source, registry, options, new Problems(), (named, report, at) => {
+  const runbook = check({ ...source, stored: true }, registry, options, new Problems(), (named, report, at) => {
     if (source.surfacesText === undefined) {
       report(at, { code: 'no_file', message: 'was not stored with the runbook', found: quoted(named) });
     }
     return source.surfacesText;
   });
+  return { ...runbook, stored: true };
 }
 
 /** The bytes of a file, or why there are none. */
@@ -163,7 +166,7 @@ interface ReadStep {
 }
 
 function check(
-  source: RunbookSource,
+  source: RunbookSource & { stored?: true },
   registry: Registry,
   options: RunbookOptions,
   problems: Problems,
@@ -183,9 +186,10 @@ function check(
   if (!parsed.success) reportIssues(RunbookFrame, parsed.issues, root, report);
   for (const key of TOP_WITH_VARIABLES) checkTop(root.keys?.get(key), report);
 
-  const steps = readSteps(root.keys?.get('steps'), registry, report, problems, next);
+  const reading: Reading = { registry, report, next, stored: source.stored === true };
+  const steps = readSteps(root.keys?.get('steps'), reading, problems);
   checkIds(steps, report);
-  const environments = checkEnvironments(root.keys?.get('environments'), steps, report, next);
+  const environments = checkEnvironments(root.keys?.get('environments'), steps, reading);
 
   const inText = steps.flatMap((step): StepInText[] => {
     const { plugin, at, group } = step;
@@ -220,12 +224,7 @@ function check(
       surfacesText = readSurfaces(surfacesAt.value, report, surfacesAt);
       const file = isAbsolute(surfacesAt.value) ? surfacesAt.value : join(dirname(source.path), surfacesAt.value);
       if (surfacesText !== undefined)
-        ({ surfaces, shortestTokenLifeMs } = checkSurfaces(
-          surfacesText,
-          file,
-          problems,
-          source.surfacesText !== undefined,
-        ));
+        ({ surfaces, shortestTokenLifeMs } = checkSurfaces(surfacesText, file, problems, source.stored === true));
     }
   }
   finish();
@@ -284,20 +283,24 @@ interface EnvironmentValue {
   steps?: Record<string, { with?: Record<string, unknown>; skip?: string }>;
 }
 
-function readSteps(
-  at: Located | undefined,
-  registry: Registry,
-  report: Report,
-  problems: Problems,
-  next: Set<string>,
-): ReadStep[] {
+/** What reading a step needs besides its place. */
+interface Reading {
+  registry: Registry;
+  report: Report;
+  /** what to type next, for the problems that were found */
+  next: Set<string>;
+  stored: boolean;
+}
+
+function readSteps(at: Located | undefined, reading: Reading, problems: Problems): ReadStep[] {
+  const { report } = reading;
   const steps: ReadStep[] = [];
   let groups = 0;
   for (const item of at?.items ?? []) {
     if (problems.full) break;
     const parallel = item.keys?.get('parallel');
     if (!parallel) {
-      steps.push(readStep(item, undefined, registry, report, next));
+      steps.push(readStep(item, undefined, reading));
       continue;
     }
     const frame = parseParams(ParallelFrame, item.value);
@@ -316,19 +319,14 @@ function readSteps(
         });
         continue;
       }
-      steps.push(readStep(inner, group, registry, report, next));
+      steps.push(readStep(inner, group, reading));
     }
   }
   return steps;
 }
 
-function readStep(
-  at: Located,
-  group: number | undefined,
-  registry: Registry,
-  report: Report,
-  next: Set<string>,
-): ReadStep {
+function readStep(at: Located, group: number | undefined, reading: Reading): ReadStep {
+  const { registry, report, next } = reading;
   const parsed = parseParams(StepFrame, at.value);
   if (!parsed.success) {
     const keys = at.keys;
@@ -370,24 +368,25 @@ function readStep(
   }
   // a key that is there without a value was told by the frame already
   if (!id) step.id = defaultId(step.plugin);
-  if (params.keys && !checkParams(step.plugin, params, report)) next.add(`maint steps ${step.plugin.name}`);
+  if (params.keys && !checkParams(step.plugin, params, reading)) next.add(`maint steps ${step.plugin.name}`);
   return step;
 }
 
 /** Whether the params are as the plugin wants them, as far as that can be told without the variables' values. */
-function checkParams(plugin: AnyPlugin, params: Located, report: Report): boolean {
+function checkParams(plugin: AnyPlugin, params: Located, { report, stored }: Reading): boolean {
   let good = true;
   const telling: Report = (at, problem) => {
     good = false;
     report(at, problem);
   };
-  const literals = new Set<Located>();
+  /** what has its problem already: that of the schema would tell it twice */
+  const told = new Set<Located>();
   mapLeaves(plugin.Params, params.value, (value, path, marks) => {
     const { at } = locate(params, path);
     const allowed = '"${VARIABLE}" or "${file:path}"';
     if (marks.secret && value !== null && !(typeof value === 'string' && !isLiteralSecret(value))) {
       const withDefault = typeof value === 'string' && value.includes('${');
-      literals.add(at);
+      told.add(at);
       telling(at, {
         code: 'literal_secret',
         message: 'is a secret and must not stand in the file',
@@ -395,7 +394,7 @@ function checkParams(plugin: AnyPlugin, params: Located, report: Report): boolea
         allowed,
       });
     } else if (typeof value === 'string' && hasLiteralPassword(value)) {
-      literals.add(at);
+      told.add(at);
       telling(at, {
         code: 'literal_secret',
         message: 'holds a password, which must not stand in the file',
@@ -403,12 +402,18 @@ function checkParams(plugin: AnyPlugin, params: Located, report: Report): boolea
         allowed: 'a password from "${VARIABLE}", or the whole address',
       });
     }
+    const wrong = stored ? undefined : misspelt(value, path, marks);
+    if (wrong) {
+      told.add(at);
+      const { message, allowed, meant } = wrong;
+      telling(at, { code: 'misspelt', message, found: quoted(value as string), allowed, nearest: meant });
+    }
     return value;
   });
   const parsed = parseParams(plugin.Params, params.value);
   if (parsed.success) return good;
   const issues = parsed.issues.filter(
-    (issue) => !literals.has(locate(params, issue.path).at) || issue.code === 'unrecognized_keys',
+    (issue) => !told.has(locate(params, issue.path).at) || issue.code === 'unrecognized_keys',
   );
   reportIssues(plugin.Params, issues, params, telling, true);
   return good;
@@ -491,9 +496,9 @@ function checkIds(steps: readonly ReadStep[], report: Report): void {
 function checkEnvironments(
   at: Located | undefined,
   steps: readonly ReadStep[],
-  report: Report,
-  next: Set<string>,
+  reading: Reading,
 ): Map<string, Located> {
+  const { report, next } = reading;
   const ids = [...new Set(steps.flatMap((step) => (step.id === undefined ? [] : [step.id])))];
   for (const [name, environment] of at?.keys ?? []) {
     if (!isName(name))
@@ -534,7 +539,7 @@ function checkEnvironments(
       const withAt = override.keys?.get('with');
       if (!withAt?.keys) continue;
       checkVariables(withAt, report);
-      if (step.plugin && step.params.keys && !checkParams(step.plugin, merged(step.params, withAt), report))
+      if (step.plugin && step.params.keys && !checkParams(step.plugin, merged(step.params, withAt), reading))
         next.add(`maint steps ${step.plugin.name}`);
     }
   }

@@ -1,5 +1,6 @@
 // Between zod's schemas and a file with places: what a field is marked as, and zod's findings as problems.
 import type { z } from 'zod';
+import type { Misspelt } from '../engine/secret.ts';
 import { type Located, locate, pathText, type Report } from './document.ts';
 import { nearestName, quoted, shown } from './problems.ts';
 import { hasVariable } from './variables-text.ts';
@@ -10,6 +11,7 @@ export interface Marks {
   url: boolean;
   path: boolean;
   duration: boolean;
+  spelled: ((text: string, key: string | undefined) => Misspelt | undefined) | undefined;
   description: string | undefined;
 }
 
@@ -32,7 +34,14 @@ type Def = {
 };
 const defOf = (schema: z.ZodType) => schema.def as unknown as Def;
 
-const NO_MARKS: Marks = { secret: false, url: false, path: false, duration: false, description: undefined };
+const NO_MARKS: Marks = {
+  secret: false,
+  url: false,
+  path: false,
+  duration: false,
+  spelled: undefined,
+  description: undefined,
+};
 
 /** Looks through optional, default, pipe … to what holds the value; a mark counts wherever in there it was set. */
 function unwrap(schema: z.ZodType, marks: Marks): { schemas: z.ZodType[]; marks: Marks } {
@@ -45,6 +54,7 @@ function unwrap(schema: z.ZodType, marks: Marks): { schemas: z.ZodType[]; marks:
       url: merged.url || meta.url === true,
       path: merged.path || meta.path === true,
       duration: merged.duration || meta.duration === true,
+      spelled: merged.spelled ?? (typeof meta.spelled === 'function' ? (meta.spelled as Marks['spelled']) : undefined),
       description: merged.description ?? (typeof meta.description === 'string' ? meta.description : undefined),
     };
     const def = defOf(current);
@@ -185,8 +195,16 @@ function mergeMarks(a: Marks, b: Marks): Marks {
     url: a.url || b.url,
     path: a.path || b.path,
     duration: a.duration || b.duration,
+    spelled: a.spelled ?? b.spelled,
     description: a.description ?? b.description,
   };
+}
+
+/** What the value's own rule says about how it is written; nothing where a variable stands in it. */
+export function misspelt(value: unknown, path: readonly PropertyKey[], marks: Marks): Misspelt | undefined {
+  if (marks.spelled === undefined || typeof value !== 'string' || hasVariable(value)) return undefined;
+  const key = path.at(-1);
+  return marks.spelled(value, typeof key === 'string' ? key : undefined);
 }
 
 type Issue = z.core.$ZodIssue;

@@ -21,6 +21,7 @@ export type ProblemCode =
   | 'duplicate_id'
   | 'variable'
   | 'literal_secret'
+  | 'misspelt'
   | 'misplaced'
   | 'wall_order'
   | 'no_file'

@@ -1,5 +1,6 @@
 // What of a surface goes together. Each rule stands for a write that would be lost, applied twice, or sent with somebody
 // else's rights; so the file is refused, and the guard never has to guess.
+import { HEADER_NAME, HEADER_VALUE } from '../engine/headers.ts';
 import type { Located, Report } from './document.ts';
 import { quoted } from './problems.ts';
 
@@ -159,9 +160,19 @@ export function checkPattern(item: Located, report: Report): void {
   const odd = segments.find((segment) => !segment.startsWith(':') && /[%;\\]|^\.+$/.test(segment));
   if (odd !== undefined)
     wrong('has a segment that servers read in two ways', odd, 'plain words, without %, ;, \\ and without . and ..');
+  // How other tools write a parameter: here it would be a word that no path has.
+  const foreign = segments.find((segment) => /^(\{.*\}|<.*>|\[.*\]|\(.*\))$/.test(segment));
+  if (foreign !== undefined) {
+    const name = /\w+(?=\W*$)/.exec(foreign)?.[0] ?? 'id';
+    wrong('has a segment that is not a parameter here', foreign, `:${/^\d/.test(name) ? 'id' : name}`);
+  }
   const params = segments.filter((segment) => segment.startsWith(':')).map((segment) => segment.replace(/\?$/, ''));
   const twice = params.find((param, i) => params.indexOf(param) < i);
   if (twice !== undefined) wrong('has a parameter twice', twice, 'each name once');
+  for (const [name, at] of get(item, 'canary', 'headers')?.keys ?? []) {
+    if (HEADER_NAME.test(name) && (typeof at.value !== 'string' || HEADER_VALUE.test(at.value))) continue;
+    report(at, { key: true, code: 'invalid', message: 'is not a header', found: quoted(name), allowed: 'name: value' });
+  }
   if (textOf(item, 'disposition') === 'pass' && /^(\*|:\w+\?)$/.test(segments.at(-1) ?? ''))
     wrong('passes, and what passes is exact', path.value, 'whole segments and :param');
 }

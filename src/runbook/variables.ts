@@ -4,7 +4,7 @@ import type { Step } from '../engine/contract.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { type Located, pathText } from './document.ts';
 import type { Runbook, RunbookStep } from './load.ts';
-import { mapLeaves, type Parsed, parseParams, reportIssues } from './params.ts';
+import { mapLeaves, misspelt, type Parsed, parseParams, reportIssues } from './params.ts';
 import { roleInText } from './rules.ts';
 import { partsOf, passwordsIn, type Variable, variablesIn } from './variables-text.ts';
 
@@ -134,7 +134,7 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
   const steps = runbook.steps.map((step): Step => {
     if (step.skipped !== undefined) return stepOf(step, step.with);
     let complete = true;
-    const values = mapLeaves(step.plugin.Params, step.with, (value, _path, marks) => {
+    const values = mapLeaves(step.plugin.Params, step.with, (value, at, marks) => {
       if (typeof value !== 'string') return value;
       for (const variable of variablesIn(value)) named.add(variable.name);
       const open = lookup.fill(value, false, () => undefined);
@@ -146,6 +146,16 @@ export function resolve(runbook: Runbook, env: Environment, readFile: ReadFile):
         note(variable, why, step);
       });
       if (filled === undefined) return value;
+      // what the file itself says was judged when it was read
+      const wrong = runbook.stored || filled === value ? undefined : misspelt(filled, at, marks);
+      if (wrong)
+        unusable.push({
+          step: step.id,
+          wall: isWall(step),
+          path: pathText('with', at),
+          text: value,
+          why: `${wrong.message}  allowed ${wrong.allowed}`,
+        });
       return path && filled !== '' && !isAbsolute(filled) ? resolvePath(runbook.folder, filled) : filled;
     });
     if (!complete) return stepOf(step, step.with);

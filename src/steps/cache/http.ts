@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineAction } from '../../engine/contract.ts';
 import type { Writer } from '../../engine/io.ts';
-import { url } from '../../engine/secret.ts';
+import { headerName, headers, url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 
 export const Params = z.strictObject({
@@ -10,12 +10,12 @@ export const Params = z.strictObject({
     .string()
     .regex(/^[A-Z]{3,20}$/, 'a method in capitals, such as PURGE')
     .default('PURGE'),
-  headers: z.record(z.string(), z.string()).default({}),
+  headers: headers().default({}),
   expect: z.array(z.int().min(200).max(599)).min(1).default([200, 202, 204]).describe('the statuses that mean done'),
   check: z
     .strictObject({
       url: url('what must be a miss afterwards'),
-      header: z.string().min(1).default('X-Cache').describe('the header that tells hit from miss'),
+      header: headerName().default('X-Cache').describe('the header that tells hit from miss'),
     })
     .optional(),
 });

@@ -2,7 +2,7 @@ import { userInfo } from 'node:os';
 import { z } from 'zod';
 import { defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
 import type { FileSeen, Reader } from '../../engine/io.ts';
-import { path } from '../../engine/secret.ts';
+import { type Misspelt, path, spelled } from '../../engine/secret.ts';
 import {
   commandOf,
   identify,
@@ -28,7 +28,10 @@ export const Params = z
     file: path('a crontab of the system, such as /etc/cron.d/app')
       .refine((file) => !file.startsWith('/var/spool/cron/'), 'no file of the spool: name its owner with `user`')
       .optional(),
-    keep: z.array(z.string().min(1)).default([]).describe('base names of commands that go on running'),
+    keep: z
+      .array(spelled(z.string().min(1), notABaseName))
+      .default([])
+      .describe('base names of commands that go on running'),
   })
   .refine(({ user, file }) => user === undefined || file === undefined, 'either `user` or `file`, not both');
 export type Params = z.infer<typeof Params>;
@@ -257,6 +260,18 @@ function me(): string {
 
 function hasUserField({ file }: Params): boolean {
   return file !== undefined && /(?:^|\/)(?:etc\/crontab|cron\.d\/[^/]+)$/.test(file);
+}
+
+/** A path, a whole command or a list of names keeps nothing: jobs are known by one base name. */
+function notABaseName(text: string): Misspelt | undefined {
+  if (!/[\s/,*?]/.test(text)) return undefined;
+  const names = text.split(/\s*,\s*/).map((one) => one.trim().split(/\s/, 1)[0]!.split('/').at(-1)!);
+  const good = names.every((name) => name !== '' && !/[*?]/.test(name));
+  return {
+    message: 'is not the base name of a command',
+    allowed: 'one name, without its folder and arguments, such as heartbeat.sh',
+    meant: good ? names.join(' and ') : undefined,
+  };
 }
 
 function isKept(id: string, { keep }: Params): boolean {

@@ -2,11 +2,35 @@
 // the end compare with that. What a write looks like is the backend's business; here is which moment does what.
 import { z } from 'zod';
 import type { CheckResult, Moment } from '../../engine/contract.ts';
-import { duration } from '../../engine/secret.ts';
+import { duration, spelled } from '../../engine/secret.ts';
 import { audit, concluded, glance, holdForAudit, lastLook, type Noted, nothing } from './audit.ts';
 import { clock } from './ledger.ts';
 import { type Context, type Evidence, tolerant, type Watched } from './sight.ts';
 import { watch } from './watch.ts';
+
+const ALL = {
+  message: 'allows every write, so that nothing is checked any more',
+  allowed: 'what is written to even so, by name; * stands for a part of it',
+};
+
+/** A name of `allow`; `*` in it stands for anything. */
+export function allowedName() {
+  return spelled(z.string().min(1), (name) => (/^\*+$/.test(name) ? ALL : undefined));
+}
+
+/** The same for a table. SQL's quotes and lists would be a name that no table has. */
+export function allowedTable() {
+  return spelled(z.string().min(1), (name) => {
+    if (/^(public\.)?\*+$/.test(name)) return ALL;
+    if (!/[,;"`]/.test(name)) return undefined;
+    const names = name.split(/[,;]/).map((one) => one.replace(/["`]/g, '').trim());
+    return {
+      message: 'is not the name of one table',
+      allowed: 'name or schema.name as the database has it, without quotes; each table is an entry',
+      meant: names.filter((one) => one !== '').join(' and ') || undefined,
+    };
+  });
+}
 
 /** How long nothing must be seen; the default is what the slowest backend needs to see everything. */
 export const For = duration().prefault('11s');

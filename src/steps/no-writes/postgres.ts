@@ -8,14 +8,14 @@ import { type Reader, type Statement, statement } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { fits, grouped } from './ledger.ts';
-import { For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedTable, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
 import { type Position, position, readLog } from './postgres-wal.ts';
 import { type Difference, type Evidence, MAX_NAMED, type Sight, type Write } from './sight.ts';
 
 const Params = z.strictObject({
   url: url('the primary: postgres://user@host:5432/database'),
   allow: z
-    .array(z.strictObject({ table: z.string().min(1), because: z.string().min(1) }))
+    .array(z.strictObject({ table: allowedTable(), because: z.string().min(1) }))
     .default([])
     .meta({ description: 'tables that are written to even so (with or without their schema), and why' }),
   for: For,

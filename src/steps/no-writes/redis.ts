@@ -7,7 +7,7 @@ import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { fits, grouped } from './ledger.ts';
-import { For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedName, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
 import type { Difference, Evidence, Sight, Write } from './sight.ts';
 
 /** Our own flag is written during the window (extend, another window's holder), by one script that also publishes. */
@@ -16,7 +16,7 @@ const FLAG_KEY = 'maint:read_only';
 const Params = z.strictObject({
   url: url('the Redis: redis://host:6379, rediss://host:6380 or unix:///path/to/socket'),
   allow: z
-    .array(z.strictObject({ key: z.string().min(1), because: z.string().min(1) }))
+    .array(z.strictObject({ key: allowedName(), because: z.string().min(1) }))
     .default([])
     .meta({ description: 'keys that are written to even so ("heartbeat:*"), and why' }),
   for: For,

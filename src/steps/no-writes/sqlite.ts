@@ -6,13 +6,13 @@ import { type Reader, statement } from '../../engine/io.ts';
 import { path } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { grouped } from './ledger.ts';
-import { For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedTable, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
 import { type Difference, type Evidence, MAX_NAMED, type Sight, type Write } from './sight.ts';
 
 const Params = z.strictObject({
   path: path('the database file'),
   allow: z
-    .array(z.strictObject({ table: z.string().min(1), because: z.string().min(1) }))
+    .array(z.strictObject({ table: allowedTable(), because: z.string().min(1) }))
     .default([])
     .meta({ description: 'tables that are written to even so, and why' }),
   for: For,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineResource, Refusal, Stale, Unknown, type Window, whileHeld } from '../../engine/contract.ts';
 import type { Reader } from '../../engine/io.ts';
-import { url } from '../../engine/secret.ts';
+import { spelled, url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import {
   countNames,
@@ -9,6 +9,8 @@ import {
   list,
   MATCHER,
   markOf,
+  misspelt,
+  needsQuotes,
   parseMatcher,
   silenceId,
   tooBroad,
@@ -18,9 +20,13 @@ import {
 export const Params = z.strictObject({
   url: url('the address of Alertmanager, without /api/v2'),
   matchers: z
-    .array(z.string().regex(MATCHER, 'a matcher: name=value, name!=value, name=~regex or name!~regex'))
+    .array(
+      spelled(z.string().regex(MATCHER, 'a matcher: name=value, name!=value, name=~regex or name!~regex'), misspelt),
+    )
     .min(1)
-    .describe('which alerts; all of them must fit (and)'),
+    .describe(
+      'which alerts; all of them must fit (and). One matcher each; the name of a label with dots stands in double quotes (Alertmanager 0.27 and later)',
+    ),
 });
 export type Params = z.infer<typeof Params>;
 
@@ -53,6 +59,17 @@ export const alertmanager = defineResource<Params, State>({
   computed: ['id', 'suppressed'],
   example: { url: '${ALERTS_URL}', matchers: ['alertname=WritesRefused'] },
   address: (params) => `alertmanager ${new URL(params.url).host}${base(params.url, 'path')}`,
+
+  async allowed(io, { url, matchers }) {
+    const quoted = matchers.map(parseMatcher).filter(({ name }) => needsQuotes(name));
+    if (quoted.length === 0) return [];
+    const { json } = await io.http.get({ url: `${base(url)}/status` });
+    const version = String(json?.versionInfo?.version ?? '');
+    const [, major, minor] = /^(\d+)\.(\d+)\./.exec(version) ?? [];
+    // https://github.com/prometheus/alertmanager/releases/tag/v0.27.0 (2024-02-28): UTF-8 in the names of labels
+    if (major === undefined || Number(major) > 0 || Number(minor) >= 27) return [];
+    return [`Alertmanager ${version} takes no label called ${list(quoted.map(({ name }) => name))}; 0.27 and later do`];
+  },
 
   async observe(io, params, window, known) {
     const id = idOf(params);

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createClients } from '../../../src/clients/index.ts';
@@ -8,6 +10,27 @@ import { describeWith, type Server, startAlertmanager } from '../../support/serv
 
 const clients = createClients();
 afterAll(() => clients.close());
+
+async function rights(url: string, matchers: string[]): Promise<string[]> {
+  const bound = { signal: new AbortController().signal, deadline: Date.now() + 5_000 };
+  return (await alertmanager.allowed?.(clients.reader(bound), { url, matchers }, [])) ?? ['not asked'];
+}
+
+test.each([
+  ['0.26.1', ['Alertmanager 0.26.1 takes no label called "a b", x.y; 0.27 and later do']],
+  ['0.27.0', []],
+  ['0.28.0-rc.0', []],
+  ['1.0.0', []],
+  ['(devel)', []],
+])('names in quotes and the version %s', async (version, missing) => {
+  const fake = createServer((_request, response) => response.end(JSON.stringify({ versionInfo: { version } })));
+  await new Promise<void>((resolve) => fake.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(fake.address() as AddressInfo).port}`;
+  expect(await rights(url, ['"\\"a b\\""=c', '"x.y"=z', 'plain=1'])).toEqual(missing);
+  // nobody is asked where nothing needs it
+  expect(await rights('http://127.0.0.1:1', ['plain=1'])).toEqual([]);
+  await new Promise((resolve) => fake.close(resolve));
+});
 
 let n = 0;
 /** A window of its own per test: the server keeps what has ended. */
@@ -174,6 +197,25 @@ describeWith('alertmanager', 'silence/alertmanager with a real server', () => {
     const driver = make(windowFor(), ['alertname=~.+']);
     await expect(driver.converge('open')).rejects.toThrow(Refusal);
     expect(await silences(driver.window)).toEqual([]);
+  });
+
+  test('a label whose name needs quotes: written as such, or refused at plan where the server is too old for it', async () => {
+    const driver = make(windowFor(), ['"service.name"=search']);
+    const { versionInfo } = await json('status');
+    const [major, minor] = versionInfo.version.split('.').map(Number);
+    const refused = await rights(server.url, ['"service.name"=search', 'a=b']);
+    if (major === 0 && minor < 27) {
+      expect(refused).toEqual([
+        `Alertmanager ${versionInfo.version} takes no label called service.name; 0.27 and later do`,
+      ]);
+      await expect(driver.converge('open')).rejects.toThrow('400');
+    } else {
+      expect(refused).toEqual([]);
+      expect(await driver.converge('open')).toBe(1);
+      const [silence] = await silences(driver.window, 'active');
+      expect(silence.matchers).toEqual([{ name: 'service.name', value: 'search', isRegex: false, isEqual: true }]);
+      await driver.converge('closed');
+    }
   });
 
   test('the address holds no password', () => {

@@ -183,7 +183,7 @@ describe('files', () => {
     });
     expect(runbook.surfaces[0]).toMatchObject({ name: 'docs', status: 503 });
     const { text, surfacesText } = runbook;
-    expect(parseRunbook({ text, path, folder, surfacesText }, registry)).toEqual(runbook);
+    expect(parseRunbook({ text, path, folder, surfacesText }, registry)).toEqual({ ...runbook, stored: true });
   });
 
   test('problems of both files at once', async () => {
