@@ -13,9 +13,14 @@ if (process.argv.length === 3 && (first === '--version' || first === '-v' || fir
   });
   process.stdout.write(`maint/${pjson.version} ${process.platform}-${process.arch} node-${process.version}\n`);
 } else if (major < 24) {
-  process.stderr.write(
-    `maint needs Node 24, this is ${process.version}. Next: npx -p node@24 -p maint maint ${process.argv.slice(2).join(' ')}\n`,
-  );
+  // no name of a package: nobody's registry has to be trusted for it. A checkout brings its own Node.
+  const require = module.createRequire(import.meta.url);
+  const own = `${require('node:url').fileURLToPath(new URL('..', import.meta.url))}node_modules/.bin/node`;
+  const word = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
+  const next = require('node:fs').existsSync(own)
+    ? [own, ...process.argv.slice(1)].map(word).join(' ')
+    : 'install Node 24 or later (https://nodejs.org/en/download), then the same command again';
+  process.stderr.write(`maint needs Node 24 or later, and this is ${process.version}.\nNext: ${next}\n`);
   process.exitCode = 64;
 } else {
   module.enableCompileCache();

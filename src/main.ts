@@ -21,7 +21,7 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   if (process.report) process.report.excludeEnv = true;
   outliveReaders();
   const typed = process.argv.slice(2);
-  const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed;
+  const argv = withHelp(typed);
   let ids: string[] = [];
   try {
     if (await ranDirectly(argv, root, pjson)) return;
@@ -55,6 +55,15 @@ export async function main(from: string, pjson: PackageJson): Promise<void> {
   // Only help and completion come here: their text is what was asked for. A stream tells its error in a later turn.
   await new Promise((resolve) => setImmediate(resolve));
   if (lostLine(process.stdout) !== undefined) process.exitCode ||= EXIT.UNSHOWN;
+}
+
+/** `-h`, `--help` and `help` mean the same everywhere: `maint -h queue`, `maint queue -h`, `maint help queue`. */
+function withHelp(typed: readonly string[]): string[] {
+  const end = typed.indexOf('--');
+  const words = end < 0 ? typed : typed.slice(0, end);
+  const isHelp = (word: string, at: number) => word === '-h' || word === '--help' || (at === 0 && word === 'help');
+  if (!words.some(isHelp)) return [...typed];
+  return [...words.filter((word, at) => !isHelp(word, at)), '--help', ...typed.slice(words.length)];
 }
 
 /**

@@ -167,11 +167,7 @@ export class App {
     const runbook = await this.storedRunbook(state);
     if (options.skip) {
       const { checkNames } = await import('../runbook/rules.ts');
-      checkNames(
-        '--skip',
-        options.skip,
-        runbook.steps.map((step) => step.id),
-      );
+      checkNames('--skip', options.skip, runbook.steps);
     }
     const resolved = await this.resolved(runbook, { ...options, opening: true, skip: options.skip ?? [] });
     const prepared = { ...resolved, only, skip };

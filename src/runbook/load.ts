@@ -17,8 +17,9 @@ import {
   tooLarge,
 } from './document.ts';
 import { EnvironmentFrame, isName, NAME_WORDS, ParallelFrame, RunbookFrame, StepFrame } from './frame.ts';
+import { nearestNames, nearestText } from './nearest.ts';
 import { mapLeaves, misspelt, parseParams, reportIssues } from './params.ts';
-import { nearestName, Problems, quoted } from './problems.ts';
+import { Problems, quoted } from './problems.ts';
 import { checkNames, checkPlacement, checkWalls, defaultId, familyOf, roleInText, type StepInText } from './rules.ts';
 import { checkSurfaces } from './surfaces.ts';
 import { hasLiteralPassword, isLiteralSecret, partsOf, VARIABLE_FORMS } from './variables-text.ts';
@@ -235,9 +236,8 @@ function check(
   const built = steps.map((step) => buildStep(step, own, document.place));
   const only = [...new Set(options.only ?? [])];
   const skip = [...new Set(options.skip ?? [])];
-  const ids = built.map((step) => step.id);
-  checkNames('--only', only, ids);
-  checkNames('--skip', skip, ids);
+  checkNames('--only', only, built);
+  checkNames('--skip', skip, built);
   for (const step of built) {
     if (skip.includes(step.id)) step.skipped ??= '--skip';
     else if (only.length > 0 && !only.includes(step.id)) step.skipped ??= 'not named by --only';
@@ -362,7 +362,7 @@ function readStep(at: Located, group: number | undefined, reading: Reading): Rea
       message: 'is no plugin',
       found: quoted(uses.value),
       allowed: names.join(', '),
-      nearest: nearestName(uses.value, names),
+      nearest: nearestText(uses.value, names),
     });
     return step;
   }
@@ -532,7 +532,7 @@ function checkEnvironments(
           message: 'is no step of this runbook',
           found: quoted(id),
           allowed: ids.join(', '),
-          nearest: nearestName(id, ids),
+          nearest: nearestText(id, ids),
         });
         continue;
       }
@@ -563,10 +563,10 @@ function chosenEnvironment(
 ): string {
   if (wanted === undefined || wanted === own || environments.has(wanted)) return wanted ?? own;
   const known = [...new Set([own, ...environments.keys()])];
-  const nearest = nearestName(wanted, known);
+  const nearest = nearestNames(wanted, known);
   throw new MaintError('E_USAGE', `--env names ${quoted(wanted)}, and ${path} has no such environment.`, {
     details: [`it has ${known.join(', ')}`],
-    next: [`--env ${nearest ?? known[0]}`],
+    next: (nearest.length > 0 ? nearest : known.slice(0, 1)).map((name) => `--env ${name}`),
   });
 }
 

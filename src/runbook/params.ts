@@ -2,7 +2,8 @@
 import type { z } from 'zod';
 import type { Misspelt } from '../engine/secret.ts';
 import { type Located, locate, pathText, type Report } from './document.ts';
-import { nearestName, quoted, shown } from './problems.ts';
+import { nearestText } from './nearest.ts';
+import { quoted, shown } from './problems.ts';
 import { hasVariable } from './variables-text.ts';
 
 /** What the schema says about one value (engine/secret.ts). */
@@ -288,7 +289,7 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
       // nobody reads more, and each is compared with every name
       for (const key of issue.keys.slice(0, 200)) {
         const child = at.keys?.get(key) ?? at;
-        const nearest = nearestName(key, here.keys);
+        const nearest = nearestText(key, here.keys);
         const allowed = here.keys.length > 0 ? here.keys.join(', ') : 'no keys at all';
         report(child, {
           key: true,
@@ -311,7 +312,7 @@ function reportIssue(schema: z.ZodType, issue: Issue, root: Located, report: Rep
     }
     case 'invalid_value': {
       const names = issue.values.filter((value) => typeof value === 'string');
-      const nearest = typeof at.value === 'string' && !here.marks.secret ? nearestName(at.value, names) : undefined;
+      const nearest = typeof at.value === 'string' && !here.marks.secret ? nearestText(at.value, names) : undefined;
       report(at, {
         code: 'wrong_value',
         message: 'is not one of the values',

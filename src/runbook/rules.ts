@@ -3,7 +3,8 @@ import type { AnyPlugin, Role, Step } from '../engine/contract.ts';
 import { WALL_DEPTH } from '../engine/roles.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import type { Located, Report } from './document.ts';
-import { nearestName, quoted } from './problems.ts';
+import { nearestNames } from './nearest.ts';
+import { quoted } from './problems.ts';
 
 export function familyOf(plugin: { name: string }): string {
   return plugin.name.split('/', 1)[0]!;
@@ -135,15 +136,34 @@ export function checkWalls(steps: readonly StepInText[], report: Report): void {
 }
 
 /** `--only` and `--skip` name steps that are there (64). */
-export function checkNames(flag: '--only' | '--skip', names: readonly string[], ids: readonly string[]): void {
+export function checkNames(
+  flag: '--only' | '--skip',
+  names: readonly string[],
+  steps: readonly { id: string; uses: string }[],
+): void {
+  const ids = steps.map((step) => step.id);
   for (const name of names) {
     if (ids.includes(name)) continue;
-    const nearest = nearestName(name, ids);
+    const nearest = nearestSteps(name, steps);
     throw new MaintError('E_USAGE', `${flag} names ${quoted(name)}, and no step has that id.`, {
       details: [`the steps are ${ids.join(', ')}`],
-      next: nearest ? [`${flag} ${nearest}`] : ['maint runbook show'],
+      next: nearest.length > 0 ? nearest.map((id) => `${flag} ${id}`) : ['maint runbook show'],
     });
   }
+}
+
+/** By its id, or by the plugin that it uses: "redis" is the step `flag` that uses flag/redis. */
+function nearestSteps(name: string, steps: readonly { id: string; uses: string }[]): string[] {
+  const byId = nearestNames(
+    name,
+    steps.map((step) => step.id),
+  );
+  if (byId.length > 0) return byId;
+  const plugins = nearestNames(
+    name,
+    steps.map((step) => step.uses),
+  );
+  return steps.filter((step) => plugins.includes(step.uses)).map((step) => step.id);
 }
 
 function sameHost(address: string): string {

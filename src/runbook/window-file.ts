@@ -146,7 +146,7 @@ export function loadWindowFile(path: string, release: string): WindowFile {
     throw new MaintError(
       'E_NEWER_STATE',
       `${JSON.stringify(path)} was written by maint ${head.data.maint}; this is ${release}. Nothing changed.`,
-      { next: [`npx maint@${head.data.maint} window import ${path}`] },
+      { next: [`install maint ${head.data.maint} or later, then maint window import ${path}`] },
     );
   if (problems.length === 0 && parsed.success && parsed.data.sha256 !== digest(json as Record<string, unknown>))
     problems.push({

@@ -10,7 +10,7 @@ import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, VerbResult } from '../engine/verbs/result.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
-import { isScreen, type Mode, modeOf } from './mode.ts';
+import { canAsk, isScreen, type Mode, modeOf } from './mode.ts';
 import { carriedJson, carriedLine, type Given, givenOf } from './pasteable.ts';
 import type { Renderer } from './progress.ts';
 
@@ -130,7 +130,7 @@ export abstract class MaintCommand extends Command {
       ];
       if (!this.wantsJson) await this.show(process.stderr, lines);
       if (flags.yes) return;
-      if (!(process.stdin.isTTY === true && process.stderr.isTTY === true) || this.wantsJson)
+      if (!canAsk(process) || this.wantsJson)
         throw new MaintError('E_YES', `${doing}. Nothing changed.`, {
           next: ['take it over all the same: --takeover --yes'],
         });
@@ -142,7 +142,7 @@ export abstract class MaintCommand extends Command {
 
   private async confirm(app: App, mode: Mode, yes: boolean, asking: Asking): Promise<void> {
     const environment = app.prepared?.environment ?? '';
-    const terminal = process.stdin.isTTY === true && process.stderr.isTTY === true && mode !== 'json';
+    const terminal = canAsk(process) && mode !== 'json';
     if (!yes && !terminal)
       throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
         next: ['the same with --yes', 'or only look: --dry-run'],

@@ -1,46 +1,54 @@
 // What was meant by a command or a flag that does not exist.
 import { MaintError } from '../errors/catalogue.ts';
-import { nearestName } from '../runbook/problems.ts';
+import { nearestNames, nearestText } from '../runbook/nearest.ts';
 
-/** A flag that the command does not have, with the nearest one that it has; anything else as it was. */
+/** A flag that the command does not have, with the nearest ones that it has; anything else as it was. */
 export function mistypedFlag(error: unknown, id: string, known: readonly string[]): unknown {
   const flags = (error as { flags?: unknown }).flags;
   if (!Array.isArray(flags) || !(error instanceof Error) || !error.message.startsWith('Nonexistent flag')) return error;
   const command = `maint ${id.replaceAll(':', ' ')}`;
-  const words = flags.map(String);
-  const nearest = words.map((word) => nearestName(word.replace(/^-+/, '').split('=')[0]!, known));
-  return new MaintError(
-    'E_USAGE',
-    `${command} has no ${words.map((word, i) => `${word}${nearest[i] ? ` (did you mean --${nearest[i]}?)` : ''}`).join(', no ')}.`,
-    {
-      details: [
-        `it has ${[...known]
-          .sort()
-          .map((name) => `--${name}`)
-          .join(', ')}`,
-      ],
-      next: [`${command} --help`],
-    },
-  );
+  const all = [...known, 'help'].sort();
+  const unknown = flags.map((flag) => {
+    const nearest = nearestText(bareName(String(flag)), all)?.replace(/[\w-]+(?=,| or |$)/g, '--$&');
+    return `${flag}${nearest ? ` (did you mean ${nearest}?)` : ''}`;
+  });
+  return new MaintError('E_USAGE', `${command} has no ${unknown.join(', no ')}.`, {
+    details: [`it has ${all.map((name) => `--${name}`).join(', ')}`],
+    next: [`${command} --help`],
+  });
+}
+
+function bareName(flag: string): string {
+  return flag.replace(/^-+/, '').split('=')[0]!;
 }
 
 /** `ids`: "runbook:check". */
 export function mistypedCommand(argv: readonly string[], ids: readonly string[]): MaintError {
-  const typed: string[] = [];
-  for (const word of argv) {
-    if (word.startsWith('-')) break;
-    typed.push(word);
-  }
-  const topic = ids.some((id) => id.startsWith(`${typed[0]}:`)) ? typed[0] : undefined;
-  const wanted = topic === undefined ? (typed[0] ?? '') : typed.slice(0, 2).join(' ');
-  const names = ids.map((id) => id.replaceAll(':', ' '));
-  const pool =
-    topic === undefined
-      ? [...new Set(names.map((name) => name.split(' ')[0]!))]
-      : names.filter((name) => name.startsWith(`${topic} `));
-  const nearest = nearestName(wanted, pool);
+  const names = ids.map((id) => id.replaceAll(':', ' ')).sort();
+  const end = argv.findIndex((word) => word.startsWith('-'));
+  const typed = end < 0 ? argv : argv.slice(0, end);
+  const [first, second] = typed;
+  if (first === undefined) return flagAlone(argv[0] ?? '', names);
+  const inTopic = names.filter((name) => name.startsWith(`${first} `));
+  const wanted = inTopic.length > 0 && second !== undefined ? `${first} ${second}` : first;
+  const nearest =
+    inTopic.length > 0
+      ? nearestNames(
+          second ?? '',
+          inTopic.map((name) => name.split(' ')[1]!),
+        ).map((name) => `${first} ${name}`)
+      : // the first word may be slipped in ("strat"), left out ("backfill"), or a topic ("queu")
+        nearestNames(first, [...new Set(names.flatMap((name) => [name, name.split(' ')[0]!]))]);
   return new MaintError('E_USAGE', `maint has no command ${JSON.stringify(wanted)}.`, {
-    details: [`it has ${names.sort().join(', ')}`],
-    next: nearest ? [`maint ${nearest}`, 'maint --help'] : ['maint --help'],
+    details: [`it has ${(inTopic.length > 0 ? inTopic : names).join(', ')}`],
+    next: [...nearest.map((name) => `maint ${name}`), inTopic.length > 0 ? `maint ${first} --help` : 'maint --help'],
+  });
+}
+
+/** `maint --yes start` */
+function flagAlone(flag: string, names: readonly string[]): MaintError {
+  return new MaintError('E_USAGE', `The command stands first, and ${JSON.stringify(flag)} is not a command.`, {
+    details: [`there are ${names.join(', ')}`],
+    next: ['maint --help', 'maint --version'],
   });
 }

@@ -11,9 +11,19 @@ export function modeOf(options: { json: boolean; stderr: Speaking; env: Env }): 
   return isScreen(options.stderr, options.env) ? 'terminal' : 'plain';
 }
 
-/** Somebody looks at it, and it can move and have colours. `CI=false` is what some tools set where there is none. */
+/** Somebody looks at it, and it can move and have colours. */
 export function isScreen(stream: Speaking, env: Env): boolean {
-  const { CI, NO_COLOR, TERM } = env;
-  const ci = CI !== undefined && CI !== '' && CI !== 'false' && CI !== '0';
-  return stream.isTTY === true && !ci && !NO_COLOR && TERM !== 'dumb';
+  const { NO_COLOR, FORCE_COLOR, TERM } = env;
+  const colourless = Boolean(NO_COLOR) || FORCE_COLOR === '0' || FORCE_COLOR === 'false' || TERM === 'dumb';
+  return stream.isTTY === true && !isCi(env) && !colourless;
+}
+
+/** A CI system may give its jobs a terminal, and nobody sits at it: a question would wait until the job times out. */
+export function canAsk(at: { stdin: Speaking; stderr: Speaking; env: Env }): boolean {
+  return at.stdin.isTTY === true && at.stderr.isTTY === true && !isCi(at.env);
+}
+
+/** `CI=false` is what some tools set where there is none. */
+function isCi({ CI }: Env): boolean {
+  return CI !== undefined && CI !== '' && CI !== 'false' && CI !== '0';
 }

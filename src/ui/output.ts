@@ -47,15 +47,25 @@ function isGone(stream: Stream, error: unknown): boolean {
   );
 }
 
+/** What a terminal has that does not say how large it is: a serial line, some CI systems and `docker exec -t` say 0. */
+const COLUMNS = 80;
+const ROWS = 24;
+/** On a narrower one each word would get a line of its own; the terminal's own breaks are easier to read. */
+const COLUMNS_MIN = 20;
+
+function columnsOf(said: number | undefined): number {
+  return said ? Math.max(COLUMNS_MIN, said) : COLUMNS;
+}
+
 /** A stream as renderers want it. Writing to one that is gone or full does nothing. */
 export function outOf(stream: Stream): Out {
   return {
     write: (text) => void put(stream, text),
     get columns() {
-      return stream.isTTY ? stream.columns : undefined;
+      return stream.isTTY ? columnsOf(stream.columns) : undefined;
     },
     get rows() {
-      return stream.isTTY ? stream.rows : undefined;
+      return stream.isTTY ? stream.rows || ROWS : undefined;
     },
     onResize(listener) {
       stream.on('resize', listener);

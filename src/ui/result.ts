@@ -98,7 +98,7 @@ export function asMaintError(error: unknown, command = 'maint'): MaintError {
   const thrown = error instanceof Error ? error : new Error(String(error));
   if (thrown.name === 'NewerStore' && 'version' in thrown) {
     return new MaintError('E_NEWER_STATE', `${thrown.message}; this is an older one. Nothing changed.`, {
-      next: [`npx maint@${thrown.version}`],
+      next: [`install maint ${thrown.version} or later, then the same command again`],
     });
   }
   const oclif = (thrown as { oclif?: { exit?: number } }).oclif;

@@ -1,7 +1,7 @@
 // The plugins as a list, and each with its params and an example; docs/steps.md says the same as Markdown.
 import { MaintError } from '../errors/catalogue.ts';
+import { nearestNames } from '../runbook/nearest.ts';
 import type { PluginInfo, PluginParam } from '../runbook/plugins.ts';
-import { nearestName } from '../runbook/problems.ts';
 
 /** All, one by its name, or a family: "flag", "notice". */
 export function chosenPlugins(all: readonly PluginInfo[], wanted: string | undefined): PluginInfo[] {
@@ -10,10 +10,10 @@ export function chosenPlugins(all: readonly PluginInfo[], wanted: string | undef
   const chosen = sorted.filter((one) => one.name === wanted || one.name.split('/')[0] === wanted);
   if (chosen.length > 0) return chosen;
   const names = sorted.map((one) => one.name);
-  const nearest = nearestName(wanted, names);
+  const nearest = nearestNames(wanted, names);
   throw new MaintError('E_USAGE', `No plugin is called ${JSON.stringify(wanted)}.`, {
     details: [`there are ${names.join(', ')}`],
-    next: nearest ? [`maint steps ${nearest}`, 'maint steps'] : ['maint steps'],
+    next: [...nearest.map((name) => `maint steps ${name}`), 'maint steps'],
   });
 }
 
