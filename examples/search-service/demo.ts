@@ -235,29 +235,29 @@ async function show(w: World, keep: boolean): Promise<void> {
   await evidence(w, id);
 }
 
-/** The report without what would scroll everything else away. */
+/** The report's first page: what was promised, and what became of it. */
 async function evidence(w: World, id: string): Promise<void> {
   const report = await maint(w, 0, 'report', id);
-  const sections = report.split(/^(?=## )/m);
-  const named = (title: string) => sections.find((one) => one.startsWith(`## ${title}\n`)) ?? '';
-  const checks = named('Checks and their evidence').replace(/^```json\n.*?^```\n/gms, '');
-  const rows = named('Changes')
-    .split('\n')
-    .filter((line) => /^\| \d/.test(line)).length;
-  say(`${sections[0]?.trimEnd()}\n\n${checks.replaceAll('\n\n', '\n').trimEnd()}\n`);
-  say(
-    dim(`  (left out here: the timeline, ${rows} changes with before and after, and the numbers behind each check)\n`),
-  );
+  const [page = '', details = ''] = report.split('\n---\n');
+  say(`${page.trimEnd()}\n`);
+  say(dim(`  (left out here: notices, changes, checks and the timeline)\n`));
   await claim('the report says so, with evidence', async () => {
-    assert.match(sections[0] ?? '', /closed. Everything is as it was before/);
-    assert.match(sections[0] ?? '', /Read-only time \d/);
-    const verdicts = [...checks.matchAll(/^### (.*): (\w+)$/gm)];
-    assert.ok(verdicts.length >= 6, `${verdicts.length} checks`);
-    assert.deepEqual(
-      verdicts.filter(([, , verdict]) => verdict !== 'pass').map(([line]) => line),
-      [],
+    assert.match(page, /: closed, read-only for \d.*Everything is restored/);
+    const verdicts = [...page.matchAll(/^- (.*): \*\*(.*)\*\* · /gm)].map(
+      ([, promise, verdict]) => `${promise}: ${verdict}`,
     );
-    return `${verdicts.length} checks, all passed, and ${rows} changes`;
+    assert.deepEqual(verdicts, [
+      'Writes are refused: kept',
+      'Nothing is written: kept',
+      'Reads are fine: kept, soak only',
+      'People are told: kept',
+      'Retrieval is as before: not measured',
+    ]);
+    const checks = details.split('## Checks\n')[1]?.split('\n## ')[0] ?? '';
+    const outcomes = [...checks.matchAll(/^\| \d.* \| (\w+): .* \|$/gm)].map(([, outcome]) => outcome);
+    assert.ok(outcomes.length >= 6, `${outcomes.length} checks`);
+    assert.deepEqual(new Set(outcomes), new Set(['pass']));
+    return `${verdicts.length} promises, ${outcomes.length} checks, all passed`;
   });
 }
 

@@ -17,7 +17,8 @@ export class History extends MaintCommand {
       helpValue: 'OPS-1234',
     }),
     trouble: Flags.boolean({
-      description: 'only those with something to look at: failed, left behind, overdue, drifted',
+      description:
+        'only those with something to look at, or where something failed, was late or was opened by somebody',
     }),
     limit: Flags.integer({ description: 'the newest so many', min: 1, max: 10_000, default: 20 }),
     ...stateFlag,

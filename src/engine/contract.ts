@@ -310,6 +310,8 @@ export interface Check<P = any, E = any> extends Plugin<P> {
   on: readonly Moment[];
   /** it watches reads during the soak; without any such check a soak says that nothing did */
   watches?: boolean;
+  /** what a pass of it shows of the window: writes are refused, or nothing is written. The report's first page is made from it */
+  proves?: 'refused' | 'unwritten';
   /** exactly what the prober may send, decided from the params and the surfaces alone */
   declares?(params: P, window: Window): readonly { method: string; url: string }[];
   /** `prober` is absent in a dry run, and where nothing was declared */

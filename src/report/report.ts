@@ -1,7 +1,10 @@
 // A window as its journal tells it. Pure: from recorded events to one plain object, which is also what --json prints.
 import type { JournalEvent, Recorded, StateJson } from '../engine/events.ts';
 import { type ReadOnly, readOnlyPeriods } from '../engine/periods.ts';
+import { thingsToLookAt } from '../engine/verbs/failures.ts';
 import { fold, label, stillOurs, type WindowState } from '../engine/window.ts';
+import { type Notice, noticesOf } from './notices.ts';
+import { type Promised, promisesOf, type ReportedStep } from './promises.ts';
 
 export interface Report {
   version: 1;
@@ -17,6 +20,12 @@ export interface Report {
   rollbackPlan: string | null;
   runbook: { name: string; path: string };
   maint: string;
+  /** the five promises of a window, in their order */
+  promises: Promised[];
+  /** everything that somebody should look at, one line each */
+  look: string[];
+  /** the state that acts on it since then; null: this one */
+  handed: { to: string; by: string; at: string } | null;
   times: {
     planned: { since: string; until: string; ms: number };
     actual: { opened: string; wallsClosed: string | null; wallsOpen: string | null; ended: string | null };
@@ -25,8 +34,12 @@ export interface Report {
     overrunMs: number;
   };
   readOnly: ReadOnly | null;
+  /** times at which somebody had opened a wall: writes were possible */
+  breaches: ReportedBreach[];
+  notices: Notice[];
   budget: { budgetMs: number; tookMs: number | null; overMs: number; steps: { step: string; ms: number }[] };
-  timeline: { at: string; what: string; step?: string; by?: string }[];
+  /** minor: nothing was changed by it */
+  timeline: { at: string; what: string; step?: string; by?: string; minor?: true }[];
   changes: ReportedChange[];
   checks: ReportedCheck[];
   actions: { at: string; step: string; edge: string; state: string; summary: string[] }[];
@@ -39,7 +52,19 @@ export interface Report {
   runs: { verb: string; by: string; began: string; ended: string | null; exit: number | null }[];
 }
 
-interface ReportedChange {
+export interface ReportedBreach {
+  step: string;
+  /** the last time that it was seen closed */
+  from: string;
+  found: string;
+  /** null: the window ended first, or it is open still */
+  closedAgain: string | null;
+  /** for how long writes were possible, at most */
+  ms: number;
+  /** true: nobody opened it, the window's end did (on_expiry: open) */
+  expired: boolean;
+}
+export interface ReportedChange {
   at: string;
   step: string;
   id: string;
@@ -59,7 +84,7 @@ export interface ReportedBackfill {
   /** null: there was nothing more to apply */
   stopped: string | null;
 }
-interface ReportedCheck {
+export interface ReportedCheck {
   at: string;
   step: string;
   moment: string;
@@ -69,13 +94,28 @@ interface ReportedCheck {
   evidence: unknown;
 }
 
-/** undefined: these events are no window. `now`: epoch milliseconds, for what is not over yet. */
-export function reportOf(id: string, events: readonly Recorded[], now: number): Report | undefined {
+/**
+ * undefined: these events are not a window. `clock`: epoch milliseconds, for what is not over yet. `steps`: those of its
+ * runbook; without them nobody can say which check shows what.
+ */
+export function reportOf(
+  id: string,
+  events: readonly Recorded[],
+  clock: number,
+  steps?: readonly ReportedStep[],
+): Report | undefined {
   const state = fold(id, events);
   if (!state) return undefined;
-  const { opened, window } = state;
-  const ended = state.reached && (state.phase === 'closed' || state.phase === 'aborted') ? lastReached(events) : null;
-  const overrun = Date.parse(state.wallsOpenAt ?? (state.walls === 'closed' ? iso(now) : window.until));
+  const { opened } = state;
+  // what became of it elsewhere is not known here
+  const now = state.handed ? Date.parse(state.handed.at) : clock;
+  const tellers = (steps ?? []).filter(({ shows }) => shows === 'people').map((step) => step.id);
+  const seen = {
+    readOnly: readOnlyPeriods(state, now),
+    breaches: breaches(state, now),
+    notices: noticesOf(events, new Set(tellers)),
+    checks: of(events, 'checked').map(({ at, event: { type: _, ...checked } }) => ({ at, ...checked })),
+  };
   return {
     version: 1,
     window: id,
@@ -89,42 +129,61 @@ export function reportOf(id: string, events: readonly Recorded[], now: number): 
     rollbackPlan: opened.rollbackPlan ?? null,
     runbook: { name: opened.runbook.name, path: opened.runbook.path },
     maint: opened.version,
-    times: {
-      planned: {
-        since: state.openedAt,
-        until: opened.until,
-        ms: Date.parse(opened.until) - Date.parse(state.openedAt),
-      },
-      actual: {
-        opened: state.openedAt,
-        wallsClosed: state.wallsClosedAt ?? null,
-        wallsOpen: state.walls === 'open' ? (state.wallsOpenAt ?? null) : null,
-        ended,
-      },
-      extended: of(events, 'extended').map(({ at, event }) => ({ at, until: event.until, by: event.by })),
-      overrunMs: Math.max(0, overrun - Date.parse(window.until)),
-    },
-    readOnly: readOnlyPeriods(state, now),
+    promises: promisesOf(state, { ...seen, steps }),
+    look: thingsToLookAt(state),
+    handed: state.handed ?? null,
+    times: times(state, events, now),
+    readOnly: seen.readOnly,
+    breaches: seen.breaches,
+    notices: seen.notices,
     budget: budget(events, state),
     timeline: events.flatMap(entry),
     changes: changes(events),
-    checks: of(events, 'checked').map(({ at, event: { type: _, ...checked } }) => ({ at, ...checked })),
+    checks: seen.checks,
     actions: of(events, 'action')
       .filter(({ event }) => event.state !== 'began')
       .map(({ at, event: { type: _, data: __, ...action } }) => ({ at, ...action })),
     backfills: of(events, 'action').flatMap(({ at, event }) => backfillOf(at, event.step, event.data)),
-    drift: of(events, 'drift').map(({ at, event: { step, id, ours, now, gone } }) => ({
+    drift: of(events, 'drift').map(({ at, event: { type: _, released: __, taken: ___, ...drift } }) => ({
       at,
-      step,
-      id,
-      ours,
-      now,
-      gone,
+      ...drift,
     })),
     leftovers: leftovers(state),
     failures: of(events, 'failed').map(({ at, event: { type: _, next: __, ...failed } }) => ({ at, ...failed })),
     runs: runs(events),
   };
+}
+
+function times(state: WindowState, events: readonly Recorded[], now: number): Report['times'] {
+  const { opened, window } = state;
+  const ended = state.reached && (state.phase === 'closed' || state.phase === 'aborted') ? lastReached(events) : null;
+  const end = Date.parse(state.wallsOpenAt ?? (state.walls === 'closed' ? iso(now) : window.until));
+  // an announced window is planned by its announcement, the last one
+  const moved = of(events, 'moved').at(-1)?.event;
+  const since = moved?.startsAt ?? opened.startsAt ?? state.openedAt;
+  const until = moved?.until ?? opened.until;
+  return {
+    planned: { since, until, ms: Date.parse(until) - Date.parse(since) },
+    actual: {
+      opened: of(events, 'began')[0]?.at ?? state.openedAt,
+      wallsClosed: state.wallsClosedAt ?? null,
+      wallsOpen: state.walls === 'open' ? (state.wallsOpenAt ?? null) : null,
+      ended,
+    },
+    extended: of(events, 'extended').map(({ at, event }) => ({ at, until: event.until, by: event.by })),
+    overrunMs: Math.max(0, end - Date.parse(window.until)),
+  };
+}
+
+function breaches(state: WindowState, now: number): ReportedBreach[] {
+  return state.breaches.map(({ step, from, found, closedAgain, expired }) => {
+    const until = closedAgain ?? (state.walls === 'closed' ? iso(now) : found);
+    return {
+      ...{ step, from, found, closedAgain: closedAgain ?? null },
+      ms: Math.max(0, Date.parse(until) - Date.parse(from)),
+      expired: expired === true,
+    };
+  });
 }
 
 /** By what only a backfill journals. */
@@ -143,12 +202,6 @@ function backfillOf(at: string, step: string, data: unknown): ReportedBackfill[]
       stopped: typeof why === 'string' ? why : null,
     },
   ];
-}
-
-/** What is not as it was, what somebody else changed, what a check found. */
-export function thingsToLookAt(report: Report): number {
-  const failed = new Set(report.checks.filter((one) => one.outcome === 'fail').map((one) => one.step));
-  return report.leftovers.length + report.drift.length + failed.size;
 }
 
 type Typed<T extends JournalEvent['type']> = Recorded & { event: Extract<JournalEvent, { type: T }> };
@@ -250,7 +303,7 @@ function entry({ at, event }: Recorded): Report['timeline'] {
     case 'phase':
       return [{ at, what: `on the way to ${event.phase} (${event.verb})` }];
     case 'reached':
-      return [{ at, what: `${event.phase}` }];
+      return [{ at, what: `phase ${event.phase} reached` }];
     case 'extended':
       return [{ at, what: `extended until ${event.until}`, by: event.by }];
     case 'overdue':
@@ -270,7 +323,14 @@ function entry({ at, event }: Recorded): Report['timeline'] {
     case 'soak':
       return [{ at, what: `soaking until ${event.until}` }];
     case 'settled':
-      return [{ at, step: event.step, what: [`${event.phase}: settled`, ...event.notes].join(' · ') }];
+      return [
+        {
+          at,
+          step: event.step,
+          what: [`${event.phase}: settled`, ...event.notes].join(' · '),
+          ...(event.changes === 0 && !event.looks?.length ? { minor: true as const } : {}),
+        },
+      ];
     case 'checked':
       return [{ at, step: event.step, what: `${event.moment}: ${event.outcome} · ${event.summary}` }];
     case 'action':

@@ -1,5 +1,5 @@
 // The list of windows, in columns.
-import { count, lasting } from '../engine/words.ts';
+import { count, lasting, utc } from '../engine/words.ts';
 import type { Past } from '../report/history.ts';
 import { clean, pad, width } from './layout.ts';
 import { nextLine } from './result.ts';
@@ -11,8 +11,12 @@ export function historyLines({ windows, more, address }: Past): string[] {
     one.window,
     one.environment,
     `${one.since.slice(0, 10)} ${one.since.slice(11, 16)}Z`,
-    one.handedTo === null ? one.label : `handed over to ${one.handedTo}`,
-    one.readOnlyMs === null ? 'never read-only' : `read-only ${lasting(one.readOnlyMs)}`,
+    one.handedTo === null
+      ? one.label
+      : `handed over ${utc(one.handedAt!, { seconds: false })}, is now with ${one.handedTo}`,
+    one.readOnlyMs === null
+      ? 'never read-only'
+      : `read-only ${lasting(one.readOnlyMs)}${one.handedTo === null ? '' : ' until then'}`,
     one.by,
     `"${one.reason}"${one.ticket ? ` ${one.ticket}` : ''}${one.look > 0 ? ` · ${count(one.look, 'thing')} to look at` : ''}`,
   ]);

@@ -292,7 +292,7 @@ test('a window from its start to its report', async () => {
   expect(report).toMatchObject({ outcome: 'closed', readOnly: { measured: false } });
   expect(report.changes).toHaveLength(5);
   const text = (await maint(['report', report.window])).out;
-  expect(text).toMatch(/^# Read-only window w-/);
+  expect(text).toMatch(/^# \S+: read-only window w-/);
   const unknown = await maint(['report', 'w-nope']);
   expect([unknown.exit, unknown.err]).toEqual([66, expect.stringContaining(report.window)]);
   expect(await json(shapes.VerbShape, ['abort'])).toMatchObject({ exit: 0 });

@@ -167,6 +167,8 @@ export const HistoryShape = z.strictObject({
       ticket: z.string().nullable(),
       look: z.number(),
       handedTo: z.string().nullable(),
+      handedAt: time.nullable(),
+      trouble: z.boolean(),
     }),
   ),
   more: z.number(),
@@ -235,6 +237,26 @@ export const ReportShape = z.strictObject({
   rollbackPlan: z.string().nullable(),
   runbook: z.strictObject({ name: z.string(), path: z.string() }),
   maint: z.string(),
+  promises: z
+    .array(
+      z.strictObject({
+        promise: z.enum([
+          'writes are refused',
+          'nothing is written',
+          'reads are fine',
+          'people are told',
+          'retrieval is as before',
+        ]),
+        verdict: z.enum(['kept', 'broken', 'not measured']),
+        only: z.string().nullable(),
+        seen: z.string().min(1),
+        until: time.nullable(),
+        evidence: z.string().nullable(),
+      }),
+    )
+    .length(5),
+  look: texts,
+  handed: z.strictObject({ to: z.string(), by: z.string(), at: time }).nullable(),
   times: z.strictObject({
     planned: z.strictObject({ since: time, until: time, ms }),
     actual: z.strictObject({
@@ -253,6 +275,26 @@ export const ReportShape = z.strictObject({
       periods: z.array(z.strictObject({ from: time, to: time.nullable(), ms, fromIs: z.string(), toIs: z.string() })),
     })
     .nullable(),
+  breaches: z.array(
+    z.strictObject({
+      step: z.string(),
+      from: time,
+      found: time,
+      closedAgain: time.nullable(),
+      ms,
+      expired: z.boolean(),
+    }),
+  ),
+  notices: z.array(
+    z.strictObject({
+      step: z.string(),
+      what: z.string(),
+      planned: time.nullable(),
+      happened: time,
+      told: time.nullable(),
+      failed: z.string().nullable(),
+    }),
+  ),
   budget: z.strictObject({
     budgetMs: ms,
     tookMs: ms.nullable(),
@@ -260,7 +302,13 @@ export const ReportShape = z.strictObject({
     steps: z.array(z.strictObject({ step: z.string(), ms })),
   }),
   timeline: z.array(
-    z.strictObject({ at: time, what: z.string().min(1), step: z.string().optional(), by: z.string().optional() }),
+    z.strictObject({
+      at: time,
+      what: z.string().min(1),
+      step: z.string().optional(),
+      by: z.string().optional(),
+      minor: z.literal(true).optional(),
+    }),
   ),
   changes: z.array(
     z.strictObject({

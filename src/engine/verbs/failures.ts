@@ -23,7 +23,21 @@ export function breachText({ from, found, closedAgain }: Breach, over: boolean):
   return `${seen}, seen at ${utc(found)}: writes have been possible since then at the earliest`;
 }
 
-/** Everything that somebody should look at, one line each. */
+/**
+ * Everything that somebody should look at, one line each: what failed and was not done since, what was given up, and what
+ * was seen. The one source of every count: terminal, report, history.
+ */
+export function thingsToLookAt(state: WindowState): string[] {
+  const each = ({ step, ids }: { step: string; ids: string[] }, text: string) =>
+    (ids.length > 0 ? ids : [undefined]).map((id) => `${step}${id === undefined ? '' : ` ${id}`}  ${text}`);
+  return [
+    ...[...state.failures.values()].flatMap((failure) => each(failure, failure.message)),
+    ...state.left.flatMap((left) => each(left, `left behind by ${left.by}: ${left.reason}`)),
+    ...lookLines(state),
+  ];
+}
+
+/** What was seen in the window that somebody should look at, one line each. */
 export function lookLines(state: WindowState): string[] {
   const lines = state.breaches
     .filter(({ expired }) => !expired)

@@ -133,6 +133,7 @@ const LARGE_OBJECTS = 'pg_catalog.pg_largeobject';
 
 export const noWritesPostgres = defineCheck<Params, Evidence>({
   name: 'no-writes/postgres',
+  proves: 'unwritten',
   summary: 'nothing is written to a PostgreSQL database',
   Params,
   example: { url: '${DATABASE_URL}', allow: [{ table: 'heartbeat', because: 'lag probe' }] },

@@ -69,6 +69,7 @@ const MAX_NAME = 100;
 
 export const noWritesRedis = defineCheck<Params, Evidence>({
   name: 'no-writes/redis',
+  proves: 'unwritten',
   summary: 'nothing is written to a Redis',
   Params,
   example: { url: '${REDIS_URL}', allow: [{ key: 'heartbeat:*', because: 'lag probe' }] },

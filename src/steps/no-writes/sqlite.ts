@@ -44,6 +44,7 @@ const SCHEMA = statement(
 
 export const noWritesSqlite = defineCheck<Params, Evidence>({
   name: 'no-writes/sqlite',
+  proves: 'unwritten',
   summary: 'nothing is written to a SQLite database',
   Params,
   example: { path: './app.db', allow: [{ table: 'heartbeat', because: 'lag probe' }], for: '2s' },

@@ -53,6 +53,7 @@ interface Knocked {
 
 export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpointsEvidence>({
   name: 'verify/endpoints',
+  proves: 'refused',
   summary:
     'a canary write per surface is refused with our code and Retry-After, and answered by the service afterwards',
   Params: VerifyEndpointsParams,

@@ -48,6 +48,7 @@ interface Asked {
 
 export const verifyFlag = defineCheck<VerifyFlagParams, VerifyFlagEvidence>({
   name: 'verify/flag',
+  proves: 'refused',
   summary: 'every guard knows the window (and no longer does once the walls are open)',
   Params: VerifyFlagParams,
   example: { guards: ['https://api.example.com'], samples: 5 },
