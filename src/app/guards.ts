@@ -9,27 +9,29 @@ import type { App, RunbookChoice } from './app.ts';
 import { lastWindow } from './windows.ts';
 
 const ASK_GUARDS_MS = 3_000;
-const LOOK_AT_GUARDS_MS = 1_000;
 
 /** What the guards say that a window's steps name, asked once: whoever looks does not wait for one that is gone. */
-export async function lookAtGuards(host: VerbHost, steps: readonly Step[]): Promise<GuardLine[]> {
+export async function lookAtGuards(host: VerbHost, steps: readonly Step[], withinMs: number): Promise<GuardLine[]> {
   const [{ guardsOf }, { askGuard }] = await Promise.all([
     import('../runbook/guards.ts'),
     import('../clients/guards.ts'),
   ]);
-  const guards = [...new Set(steps.filter((step) => !step.skipped).flatMap((step) => guardsOf(step.params)))];
-  if (guards.length === 0) return [];
-  const deadline = monotonicNow() + LOOK_AT_GUARDS_MS;
-  const reader = host.clients.reader({ signal: host.interrupt.signal, deadline });
-  const asked = await Promise.all(guards.map((guard) => askGuard(reader.http, guard, LOOK_AT_GUARDS_MS)));
-  if (host.interrupt.signal.aborted) throw host.interrupt.signal.reason;
-  return asked.map(({ guard, seen, problem }) => ({
-    guard,
-    refused: seen?.refused ?? null,
-    inFlight: seen?.inFlight ?? null,
-    queued: seen?.queue?.queued ?? null,
-    problem: problem ?? null,
-  }));
+  const named = new Set(steps.filter(({ skipped }) => !skipped).flatMap(({ params }) => guardsOf(params)));
+  if (named.size === 0) return [];
+  const reader = host.clients.reader({ signal: host.interrupt.signal, deadline: monotonicNow() + withinMs });
+  return await Promise.all(
+    [...named].map(async (address): Promise<GuardLine> => {
+      const { guard, seen, problem } = await askGuard(reader.http, address, withinMs);
+      return {
+        guard,
+        readOnly: seen?.readOnly ?? null,
+        refused: seen?.refused ?? null,
+        inFlight: seen?.inFlight ?? null,
+        queued: seen?.queue?.queued ?? null,
+        problem: problem ?? null,
+      };
+    }),
+  );
 }
 
 /** Every way to write, held against what the guards and the canaries have seen. Writes nothing. */

@@ -20,8 +20,8 @@ export class Status extends MaintCommand {
       description: 'again and again, with the steps of whoever is acting, until it is over',
     }),
     'fail-on': Flags.string({
-      description: 'exit 69 as long as a window is open, or only once it is overdue',
-      options: ['open', 'overdue'],
+      description: 'exit 69 as long as a window is open, only once it is overdue, or 68 also where nobody can tell',
+      options: ['open', 'overdue', 'unknown'],
       default: 'open',
     }),
     ...stateFlag,
@@ -35,7 +35,7 @@ export class Status extends MaintCommand {
       environment: flags.env,
       follow: flags.follow,
       all: flags.all,
-      failOn: flags['fail-on'] as 'open' | 'overdue',
+      failOn: flags['fail-on'] as 'open' | 'overdue' | 'unknown',
     }))
       await this.print(this.wantsJson ? view.json : view.lines, view.exit);
     process.exitCode ??= EXIT.DONE;

@@ -10,7 +10,7 @@ export class Verify extends MaintCommand {
     const { flags } = await this.parse(Verify);
     const app = await this.app(flags);
     const [{ verify }, { noWindow }, { verifiedLines }] = await Promise.all([
-      import('../engine/verbs/look.ts'),
+      import('../engine/verbs/verify.ts'),
       import('../engine/verbs/extend.ts'),
       import('../ui/verified.ts'),
     ]);

@@ -73,6 +73,7 @@ export async function look(
   window: Window,
   owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>,
   wanted: (step: Step) => boolean = () => true,
+  withinMs = LOOK_MS,
 ): Promise<World> {
   const world: World = new Map();
   const steps = looking.steps.filter((step) => !step.skipped && step.plugin.kind === 'resource' && wanted(step));
@@ -80,7 +81,7 @@ export async function look(
     steps.map(async (step): Promise<Seen | Unknown> => {
       const known = new Map([...(owned.get(step.id) ?? [])].map(([id, own]) => [id, own.after]));
       try {
-        const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
+        const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + withinMs });
         return await (step.plugin as Resource).observe(reader, step.params, window, known);
       } catch (error) {
         if (looking.signal.aborted) throw looking.signal.reason;

@@ -61,7 +61,7 @@ export interface WindowState {
   actions: Map<string, { state: 'began' | 'done' | 'failed'; seq: number; at: string; summary: string[] }>;
   spawned: Map<string, Of<'spawned'> & { at: string; token: number }>;
   walls: 'open' | 'closed';
-  /** when each step was seen as the phase wants it, by a run: RFC 3339 */
+  /** when a run last saw each step as an open window wants it: RFC 3339 */
   seenAt: Map<string, string>;
   /** walls of ours that somebody opened */
   breaches: Breach[];
@@ -227,7 +227,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
         const own = mine.get(id);
         if (own) mine.set(id, { before: own.before, after: is });
       }
-      state.seenAt.set(event.step, at);
+      if (state.phase === 'open') state.seenAt.set(event.step, at);
       for (const breach of state.breaches) {
         if (breach.step !== event.step || breach.closedAgain !== undefined || state.phase !== 'open') continue;
         if (event.results.some(({ id }) => breach.ids.includes(id))) breach.closedAgain = at;
@@ -290,7 +290,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       state.soakSeq = seq;
       return;
     case 'settled':
-      state.seenAt.set(event.step, at);
+      if (event.phase === 'open') state.seenAt.set(event.step, at);
       state.failures.delete(event.step);
       for (const text of event.looks ?? []) {
         if (!state.looks.some((one) => one.step === event.step && one.text === text))

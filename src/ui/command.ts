@@ -259,7 +259,7 @@ export abstract class MaintCommand extends Command {
       const journal = await app.journal();
       const live = await liveWindow(app, app.prepared?.environment);
       if (!live) return { lines: [`E_INTERRUPTED  ${error.message}; nothing was changed.`], next: STATUS };
-      const { statusOf } = await import('../engine/verbs/look.ts');
+      const { statusOf } = await import('../engine/verbs/status.ts');
       const status = await statusOf({ journal }, live, undefined, app.prepared?.steps ?? []);
       const next = status.next.map(nextText);
       const lines = [

@@ -1,8 +1,10 @@
 // The evidence line of status while writes are refused: what the guards say, and what the stores show.
-import type { Glanced } from '../engine/verbs/look.ts';
+import type { Glanced } from '../engine/verbs/status.ts';
 
 export interface GuardLine {
   guard: string;
+  /** whether it refuses writes now */
+  readOnly: boolean | null;
   refused: number | null;
   inFlight: number | null;
   queued: number | null;

@@ -1,18 +1,13 @@
-// status: from the journal, and where the secrets are at hand from a look at the world (what appeared, what drifted).
-
+// status in words and as JSON: what the eye saw, again and again where somebody follows.
 import type { App } from '../app/app.ts';
-import { lookAtGuards } from '../app/guards.ts';
-import { actingOn, allLive, handedLine, lastWindow, liveHere } from '../app/windows.ts';
+import { Eye, type SeenNone, type SeenWindow } from '../app/eye.ts';
 import type { Recorded } from '../engine/events.ts';
-import { type Plan, plan } from '../engine/plan.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
-import { type Glanced, glance, type Status, statusOf } from '../engine/verbs/look.ts';
-import type { VerbHost } from '../engine/verbs/result.ts';
-import type { WindowState } from '../engine/window.ts';
-import { MaintError } from '../errors/catalogue.ts';
+import type { NextCommand } from '../engine/verbs/result.ts';
+import { span, utc } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { progressOf } from './follow.ts';
-import { type GuardLine, guardsLine, writtenLine } from './guards.ts';
+import { guardsLine, writtenLine } from './guards.ts';
 import { nextLine, nextText } from './result.ts';
 
 export interface StatusView {
@@ -26,22 +21,18 @@ export interface StatusOptions {
   environment?: string | undefined;
   follow: boolean;
   all: boolean;
-  /** `overdue`: a window within its time is no reason for a monitor to call somebody */
-  failOn: 'open' | 'overdue';
+  /** `overdue`: a window within its time is no reason for a monitor to call somebody; `unknown`: what cannot be told is one */
+  failOn: 'open' | 'overdue' | 'unknown';
 }
 
 const TICK_MS = 1_000;
 /** Nothing new in the journal: the times in the text grow old all the same. */
 const LOOK_MS = 5_000;
-/** Whoever asks for the status does not wait for a database that is gone. */
-const GLANCE_MS = 1_000;
-/** The world is other people's servers, some of which count calls. */
-const WORLD_MS = 30_000;
 /** What a monitor must hear of first. */
 const GRAVEST: readonly ExitCode[] = [EXIT.HUMAN, EXIT.BUSY, EXIT.OPEN];
 
 export async function* statusView(app: App, options: StatusOptions): AsyncGenerator<StatusView> {
-  const eye = new Eye(app, options);
+  const eye = new Eye(app, options.environment);
   let shown = '';
   for (let looked = Number.NEGATIVE_INFINITY; ; ) {
     // First what is true now, then what happens.
@@ -49,7 +40,7 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
     tell(app, news);
     if (news.length > 0 || monotonicNow() - looked >= LOOK_MS) {
       looked = monotonicNow();
-      const view = await eye.look();
+      const view = options.all ? allView(await eye.all(), options) : oneView(await eye.one(), options);
       const { over } = view;
       if (over && shown !== '') {
         // The window is over before its run has said its last word.
@@ -58,12 +49,7 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
           await waitUntil(monotonicNow() + TICK_MS / 10, app.options.interrupt.signal);
         tell(app, await eye.news());
       }
-      const text = view.lines
-        .join('\n')
-        .replace(
-          /\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+|(refused|queued|still in flight) [\d,]+/g,
-          '',
-        );
+      const text = steady(view.lines);
       if (text !== shown) yield view;
       const first = shown === '';
       shown = text;
@@ -74,141 +60,39 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
   }
 }
 
+/** Without what changes by itself from one look to the next. */
+function steady(lines: readonly string[]): string {
+  return lines
+    .join('\n')
+    .replace(/\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+|(refused|queued|still in flight) [\d,]+/g, '');
+}
+
 function tell(app: App, news: readonly Recorded[]): void {
   for (const recorded of news) for (const progress of progressOf(recorded)) app.options.emit(progress);
 }
 
-/** One look, or one after another: what a look has found out need not be found out again. */
-class Eye {
-  private readonly app: App;
-  private readonly options: StatusOptions;
-  /** by window: the last event that was told */
-  private readonly told = new Map<string, number>();
-  private readonly environments = new Set<string>();
-  private readonly worlds = new Map<string, { at: number; seq: number; planned: Plan; writes: readonly Glanced[] }>();
-  private hosts: { reading?: VerbHost; writing?: VerbHost } = {};
-
-  constructor(app: App, options: StatusOptions) {
-    this.app = app;
-    this.options = options;
-  }
-
-  /** What was recorded since the last call, of the windows that are or were live; of the first one nothing is told again. */
-  async news(): Promise<Recorded[]> {
-    const journal = await this.app.journal();
-    const { environment } = this.options;
-    const first = this.told.size === 0;
-    const live = await journal.windows({ live: true, ...(environment === undefined ? {} : { environment }) });
-    for (const row of live) {
-      this.environments.add(row.environment);
-      if (!this.told.has(row.id)) this.told.set(row.id, first ? await this.sinceRun(row.id) : 0);
-    }
-    const news: Recorded[] = [];
-    for (const [id, seq] of this.told) {
-      const events = await journal.read(id, seq);
-      if (events.length > 0) this.told.set(id, events.at(-1)!.seq);
-      news.push(...events);
-    }
-    return news;
-  }
-
-  /** Who comes while a run goes on sees it from its beginning. */
-  private async sinceRun(id: string): Promise<number> {
-    const events = await (await this.app.journal()).read(id);
-    const run = events.findLast(({ event }) => event.type === 'run');
-    const over = run?.event.type === 'run' && run.event.state === 'ended';
-    return over || !run ? (events.at(-1)?.seq ?? 0) : run.seq - 1;
-  }
-
-  async isActedOn(): Promise<boolean> {
-    for (const environment of this.environments) if (await actingOn(this.app, environment)) return true;
-    return false;
-  }
-
-  async look(): Promise<StatusView> {
-    const { environment, all } = this.options;
-    if (!all) {
-      const live = await liveHere(this.app, environment);
-      return live ? await this.one(live) : none(environment, await this.elsewhere(environment));
-    }
-    const windows = await allLive(this.app, environment);
-    const views: StatusView[] = [];
-    for (const live of windows) views.push(await this.one(live));
-    const exit = GRAVEST.find((code) => views.some((view) => view.exit === code)) ?? EXIT.DONE;
-    return {
-      exit,
-      over: views.every((view) => view.over),
-      lines:
-        views.length > 0
-          ? views.flatMap(({ lines }) => lines)
-          : none(environment, await this.elsewhere(environment)).lines,
-      json: { ok: exit === EXIT.DONE, exit, windows: views.map(({ json }) => json) },
-    };
-  }
-
-  /** Which state was asked: another one may know of a window. And that has it for sure to which the last one went. */
-  private async elsewhere(environment: string | undefined): Promise<string[]> {
-    const { address } = await this.app.journal();
-    const last = await lastWindow(this.app, environment);
-    return [`state: ${address}`, ...(last?.handed ? [handedLine(last, last.handed)] : [])];
-  }
-
-  private async host(write: boolean): Promise<VerbHost> {
-    return (this.hosts[write ? 'writing' : 'reading'] ??= await this.app.host(write));
-  }
-
-  private async one(live: WindowState): Promise<StatusView> {
-    const lease = await actingOn(this.app, live.window.environment);
-    const notes: string[] = [];
-    let guards: GuardLine[] = [];
-    let writes: readonly Glanced[] = [];
-    let status: Status;
-    try {
-      const { prepared, state: found } = await this.app.prepareWindow(live, { lead: 'not looked at the world' });
-      let state = found;
-      if (!found.window.overdue && Date.parse(found.window.until) <= Date.now()) {
-        const { markOverdue } = await import('../engine/verbs/extend.ts');
-        state = await markOverdue(await this.host(true), prepared, found);
-      }
-      const host = await this.host(false);
-      const quiet = state.reached && state.phase === 'open';
-      let world = this.worlds.get(state.id);
-      if (quiet && (!world || world.seq !== state.lastSeq || monotonicNow() - world.at >= WORLD_MS)) {
-        const { steps } = prepared;
-        const looking = { steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
-        const [planned, writes] = await Promise.all([
-          plan(looking, state.window, state, ['open'], { rights: false }),
-          state.walls === 'closed' ? glance(host, steps, state, GLANCE_MS) : [],
-        ]);
-        world = { at: monotonicNow(), seq: state.lastSeq, planned, writes };
-        this.worlds.set(state.id, world);
-      }
-      writes = (quiet && world?.writes) || [];
-      [status, guards] = await Promise.all([
-        statusOf(host, state, lease, prepared.steps, quiet ? world?.planned : undefined),
-        state.walls === 'closed' ? lookAtGuards(host, prepared.steps) : [],
-      ]);
-    } catch (error) {
-      if (!(error instanceof MaintError) || error.code === 'E_INTERRUPTED') throw error;
-      notes.push(
-        `${error.message.replace(/ Nothing changed\.$/, '')} So this is what the journal says, and nobody looked at the world.`,
-      );
-      status = await statusOf({ journal: await this.app.journal() }, live, lease, []);
-    }
-    return viewOf(status, notes, { guards, writes }, this.options.failOn);
-  }
+function oneView(seen: SeenWindow | SeenNone, { failOn }: StatusOptions): StatusView {
+  return 'status' in seen ? windowView(seen, failOn) : noneView(seen, failOn);
 }
 
-function viewOf(
-  status: Status,
-  notes: readonly string[],
-  { guards, writes }: { guards: readonly GuardLine[]; writes: readonly Glanced[] },
-  failOn: 'open' | 'overdue',
-): StatusView {
-  const { state, ...rest } = status;
+function allView(seen: SeenWindow[] | SeenNone, { failOn }: StatusOptions): StatusView {
+  const views = Array.isArray(seen) ? seen.map((one) => windowView(one, failOn)) : [noneView(seen, failOn)];
+  const exit = GRAVEST.find((code) => views.some((view) => view.exit === code)) ?? EXIT.DONE;
+  return {
+    exit,
+    over: views.every((view) => view.over),
+    lines: views.flatMap(({ lines }) => lines),
+    json: { ok: exit === EXIT.DONE, exit, windows: Array.isArray(seen) ? views.map(({ json }) => json) : [] },
+  };
+}
+
+function windowView({ status, notes, guards, writes }: SeenWindow, failOn: StatusOptions['failOn']): StatusView {
+  const { state, truth, ...rest } = status;
   const seen = [guardsLine(guards), writtenLine(writes)].filter((line) => line !== undefined).join(' · ');
   const inTime = failOn === 'overdue' && status.exit === EXIT.OPEN && status.overdueMs === 0;
-  const exit = inTime ? EXIT.DONE : status.exit;
+  const doubt = failOn === 'unknown' && status.exit === EXIT.OPEN && truth.writes === 'unknown';
+  const exit = inTime ? EXIT.DONE : doubt ? EXIT.HUMAN : status.exit;
+  const { writes: are, reason, what, since, lastHeld, readOnly, looks } = truth;
   return {
     exit,
     over: status.exit === EXIT.DONE,
@@ -222,6 +106,7 @@ function viewOf(
       ...rest,
       exit,
       notes,
+      truth: { writes: are, reason, what, since, lastHeld, readOnlyMs: readOnly?.ms ?? null, walls: looks },
       ...(guards.length > 0 ? { guards } : {}),
       ...(writes.length > 0 ? { writes } : {}),
       phase: state.phase,
@@ -235,23 +120,60 @@ function viewOf(
   };
 }
 
-function none(environment: string | undefined, elsewhere: readonly string[]): StatusView {
+/** No window in this state. That writes are possible is said only where the flag was asked. */
+function noneView(seen: SeenNone, failOn: StatusOptions['failOn']): StatusView {
+  const { exit, first, next } = withoutWindow(seen, failOn);
+  const more = seen.holders
+    .slice(1)
+    .map(({ step, id, until }) => `${step} also holds ${id} until ${utc(until, { seconds: false })}`);
+  const details = [...more, ...seen.elsewhere];
   return {
-    exit: EXIT.DONE,
+    exit,
     over: true,
-    lines: [
-      environment ? `${environment} has no open window.` : 'No window is open.',
-      ...elsewhere.map((line) => `  ${line}`),
-      'Next: maint start --window 30m',
-    ],
+    lines: [first, ...details.map((line) => `  ${line}`), nextLine(next.map(nextText))],
     json: {
-      ok: true,
-      exit: EXIT.DONE,
-      environment: environment ?? null,
+      ok: exit === EXIT.DONE,
+      exit,
+      environment: seen.environment ?? null,
       window: null,
       label: 'none',
-      lines: elsewhere,
-      next: [{ command: 'maint start --window 30m' }],
+      lines: [first, ...details],
+      next,
+      asked: seen.asked,
+      holders: seen.holders.map(({ step, id, since, until, reason }) => ({ step, id, since, until, reason })),
+      notAsked: seen.notAsked,
     },
   };
+}
+
+function withoutWindow(
+  { environment, holders, notAsked, left, last }: SeenNone,
+  failOn: StatusOptions['failOn'],
+): { exit: ExitCode; first: string; next: NextCommand[] } {
+  const start: NextCommand = { command: 'maint start --window 30m' };
+  const again: NextCommand = { command: 'maint status', why: 'looks again' };
+  const env = environment ?? 'this environment';
+  const mine = holders.find(({ id }) => id === last);
+  const holder = mine ?? holders[0];
+  if (holder) {
+    const { id, step, since, until, reason } = holder;
+    const which = `${step} still holds ${id}, ${span(since, until)}, "${reason}"`;
+    const remove: NextCommand = { command: `maint end --holder ${id} --reason …`, why: 'takes it out' };
+    if (mine)
+      return { exit: EXIT.HUMAN, first: `${env} is STILL READ-ONLY: its window is over, but ${which}`, next: [remove] };
+    const ask: NextCommand = { command: 'maint end', why: 'where it was started' };
+    const first = `${env} has no window in this state, but ${which}: writes are refused, and this state does not know that window`;
+    return { exit: EXIT.OPEN, first, next: [ask, { ...remove, why: 'nobody will ever end it?' }] };
+  }
+  if (left) {
+    const is = left.writes === 'refused' ? `is STILL READ-ONLY: ${left.what}` : `may still be read-only: ${left.what}`;
+    const first = `${env} ${is} · a wall of ${left.window} was given up`;
+    return { exit: EXIT.HUMAN, first, next: [again, { command: `maint end --holder ${left.window} --reason …` }] };
+  }
+  const none = environment ? `${environment} has no open window` : 'No window is open';
+  const [unasked] = notAsked;
+  if (!unasked) return { exit: EXIT.DONE, first: `${none}.`, next: [start] };
+  const exit = failOn === 'unknown' ? EXIT.HUMAN : EXIT.DONE;
+  const first = `${none}; whether somebody else refuses writes was not asked: ${unasked.step}: ${unasked.why}`;
+  return { exit, first, next: [again, start] };
 }

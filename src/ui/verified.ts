@@ -1,6 +1,7 @@
 // What verify found, one line for each step.
-import type { Verified } from '../engine/verbs/look.ts';
+
 import type { VerbResult } from '../engine/verbs/result.ts';
+import type { Verified } from '../engine/verbs/verify.ts';
 import { resultLines } from './result.ts';
 
 const MARKS: Readonly<Record<Verified['outcome'], string>> = {

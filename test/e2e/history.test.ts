@@ -98,7 +98,7 @@ test('a second terminal sees the steps of a run that goes on', async () => {
   const followed = await seen.ended;
   expect([followed.code, followed.stdout]).toEqual([
     0,
-    expect.stringMatching(/No window is open\.\n {2}state: sqlite .*\nNext: .*\n$/),
+    expect.stringMatching(/crash has no open window\.\n {2}state: sqlite .*\nNext: .*\n$/),
   ]);
   expect(followed.stderr).toMatch(/writes work again[\s\S]*closed: reached[\s\S]*maint end has ended, exit 0/);
 }, 90_000);
@@ -127,7 +127,9 @@ test('a window goes to another laptop, and comes back: only one of them acts, an
   const file = join(of.folder, `${window}.json`);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const here = await maint(['status'], of);
-  expect([here.code, here.stdout]).toEqual([0, expect.stringContaining(`${window} was handed over to ${file}`)]);
+  // the flag still holds it: nobody is told that nothing is open
+  expect([here.code, here.stdout]).toEqual([69, expect.stringContaining(`${window} was handed over to ${file}`)]);
+  expect(here.stdout).toMatch(/flag still holds .*: writes are refused/);
   const end = await maint(['end'], of);
   expect([end.code, end.stderr]).toEqual([66, expect.stringContaining('was handed over to')]);
   expect((await maint(['extend', '--by', '5m'], of)).code).toBe(66);

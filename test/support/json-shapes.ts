@@ -46,6 +46,7 @@ const PlanShape = z.strictObject({
       notes: texts,
       unknown: z.array(z.strictObject({ id: z.string(), why: z.string(), refused: z.boolean() })),
       drift: z.array(z.looseObject({ id: z.string() })),
+      breached: texts,
       missing: texts,
       unasked: z.literal(true).optional(),
       refusal: z.looseObject({ message: z.string() }).optional(),
@@ -91,13 +92,18 @@ export const VerbShape = z.strictObject({
 
 export const StatusShape = z.union([
   z.strictObject({
-    ok: z.literal(true),
-    exit: z.literal(0),
+    ok: z.boolean(),
+    exit: z.number(),
     environment: z.string().nullable(),
     window: z.null(),
     label: z.literal('none'),
     lines: texts,
     next,
+    asked: z.boolean(),
+    holders: z.array(
+      z.strictObject({ step: z.string(), id: z.string(), since: time, until: time, reason: z.string() }),
+    ),
+    notAsked: z.array(z.strictObject({ step: z.string(), why: z.string() })),
   }),
   z.strictObject({
     ok: z.boolean(),
@@ -113,10 +119,20 @@ export const StatusShape = z.union([
     beginEndBy: time,
     toUndo: z.number(),
     notes: texts,
+    truth: z.strictObject({
+      writes: z.enum(['refused', 'open', 'unknown']),
+      reason: z.string(),
+      what: z.string(),
+      since: time.nullable(),
+      lastHeld: time.nullable(),
+      readOnlyMs: ms.nullable(),
+      walls: z.array(z.strictObject({ step: z.string(), is: z.enum(['held', 'open', 'unknown']), why: z.string() })),
+    }),
     guards: z
       .array(
         z.strictObject({
           guard: z.string(),
+          readOnly: z.boolean().nullable(),
           refused: z.number().nullable(),
           inFlight: z.number().nullable(),
           queued: z.number().nullable(),

@@ -46,7 +46,7 @@ export async function nothingToEnd(
         verb,
         'E_ORPHAN',
         environment,
-        `${environment} has no window in this state, but ${orphan.step.id} still holds ${orphan.id} until ${utc(orphan.until, { seconds: false })}, "${orphan.reason}": writes are refused.`,
+        `${environment} has no window in this state, but ${orphan.step} still holds ${orphan.id} until ${utc(orphan.until, { seconds: false })}, "${orphan.reason}": writes are refused.`,
         {
           next: [
             { command: 'maint end', why: 'where it was started' },

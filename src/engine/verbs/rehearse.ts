@@ -97,7 +97,7 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
     else
       for (const other of await foreignHolders(looking(host, prepared), prepared.environment, window.id))
         problems.push({
-          step: other.step.id,
+          step: other.step,
           message: `${other.id} holds it until ${other.until}: start would refuse`,
         });
   }

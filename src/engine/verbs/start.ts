@@ -327,7 +327,7 @@ async function refuseForeign(looking: Looking, window: Window): Promise<void> {
   if (!other) return;
   throw new MaintError(
     'E_WINDOW_OPEN',
-    `${window.environment} is already read-only: ${other.step.id} holds ${other.id} until ${utc(other.until, { seconds: false })}, "${other.reason}", and this state does not know that window. Nothing changed.`,
+    `${window.environment} is already read-only: ${other.step} holds ${other.id} until ${utc(other.until, { seconds: false })}, "${other.reason}", and this state does not know that window. Nothing changed.`,
     {
       next: ['end it where it was started', `nobody will ever end it? maint end --holder ${other.id} --reason …`],
     },

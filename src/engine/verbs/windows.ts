@@ -1,6 +1,6 @@
 // Which windows there are, and who else holds the environment.
 import { MaintError } from '../../errors/catalogue.ts';
-import type { Resource, Step } from '../contract.ts';
+import type { Holder, Resource } from '../contract.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
 import type { Looking } from '../plan.ts';
 import { fold, label, type WindowState } from '../window.ts';
@@ -64,24 +64,45 @@ export function refuseOther(live: WindowState, prepared: Prepared): void {
   if (differs) throw openAlready(live, `is already read-only, ${differs}`);
 }
 
-/** Somebody whose state this is not holds the flag for the same environment. */
-export async function foreignHolders(
+export interface HolderSeen extends Holder {
+  step: string;
+}
+/** A flag that could not be asked, and why. */
+export interface NotAsked {
+  step: string;
+  why: string;
+}
+
+/** Everybody who holds a flag of these steps, asked side by side. */
+export async function holdersSeen(
   looking: Looking,
-  environment: string,
-  ours: string,
-): Promise<{ step: Step; id: string; until: string; reason: string }[]> {
-  const found: { step: Step; id: string; until: string; reason: string }[] = [];
-  for (const step of looking.steps) {
-    if (step.skipped || step.plugin.kind !== 'resource' || !step.plugin.holders) continue;
-    const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + 10_000 });
-    const holders = await (step.plugin as Resource).holders!(reader, step.params).catch(() => []);
-    // An interrupted question is not the answer that nobody holds it.
-    if (looking.signal.aborted) throw looking.signal.reason;
-    for (const holder of holders)
-      if (holder.environment === environment && holder.id !== ours)
-        found.push({ step, id: holder.id, until: holder.until, reason: holder.reason });
-  }
-  return found;
+  withinMs = 10_000,
+): Promise<{ holders: HolderSeen[]; notAsked: NotAsked[] }> {
+  const flags = looking.steps.filter(
+    ({ skipped, plugin }) => !skipped && plugin.kind === 'resource' && plugin.holders !== undefined,
+  );
+  const holders: HolderSeen[] = [];
+  const notAsked: NotAsked[] = [];
+  await Promise.all(
+    flags.map(async ({ id, plugin, params }) => {
+      const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + withinMs });
+      try {
+        const seen = await (plugin as Resource).holders!(reader, params);
+        holders.push(...seen.map((holder) => ({ ...holder, step: id })));
+      } catch (error) {
+        // An interrupted question is not the answer that nobody holds it.
+        if (looking.signal.aborted) throw looking.signal.reason;
+        notAsked.push({ step: id, why: error instanceof Error ? error.message : String(error) });
+      }
+    }),
+  );
+  return { holders, notAsked };
+}
+
+/** Somebody whose state this is not holds the flag for the same environment. A flag that cannot be asked is told by the plan. */
+export async function foreignHolders(looking: Looking, environment: string, ours: string): Promise<HolderSeen[]> {
+  const { holders } = await holdersSeen(looking);
+  return holders.filter((holder) => holder.environment === environment && holder.id !== ours);
 }
 
 /** What a window begins with: the facts, and the runbook's text as it is. */
