@@ -8,12 +8,12 @@ import { type App, preparedFrom, type RunbookChoice, readText } from './app.ts';
 
 /** The world as a file may keep it: redacted. */
 export async function observed(app: App, prepared: Prepared): Promise<WorldFile> {
-  const [{ observeWorld }, { recordWorld }] = await Promise.all([
+  const [{ observeWhole }, { recordWorld }] = await Promise.all([
     import('../engine/verbs/rehearse.ts'),
     import('../runbook/world.ts'),
   ]);
   const { environment, name: runbook } = prepared;
-  const { world, recordedAt, window } = await observeWorld(await app.host(false), prepared);
+  const { world, recordedAt, window } = await observeWhole(await app.host(false), prepared);
   return app.redact(recordWorld(world, prepared.steps, { environment, recordedAt, runbook, window }));
 }
 

@@ -41,7 +41,13 @@ const GONE_POLL_MS = 10;
 const GATE = 'read -r _ <&3 || exit 125; exec 3<&-; exec "$@"';
 
 export function execReader(scope: Scope): ExecReader {
-  return { read: (argv, options = {}) => execute(scope, argv, options, false) };
+  return {
+    read: (argv, options = {}) => execute(scope, argv, options, false),
+    async unstartable(argv, options = {}) {
+      const start = startOf(argv, options);
+      return 'why' in start ? scope.redact(start.why) : undefined;
+    },
+  };
 }
 
 export function execWriter(scope: Scope): ExecWriter {
@@ -67,18 +73,9 @@ async function execute(
   const [command] = argv;
   if (command === undefined || command === '') throw new TypeError('a command is a list with at least one word');
   const name = basename(command);
-  const env = { ...inherited(options), ...options.env };
-  const file = find(command, options.cwd, env.PATH);
-  if (typeof file !== 'string') {
-    throw outerError(scope, file.why, { effect: 'none', retryable: false, code: file.code });
-  }
-  if (options.cwd !== undefined && !statSync(options.cwd, { throwIfNoEntry: false })?.isDirectory()) {
-    throw outerError(scope, `${name} cannot run in ${options.cwd}: no such folder`, {
-      effect: 'none',
-      retryable: false,
-      code: 'ENOENT',
-    });
-  }
+  const start = startOf(argv, options);
+  if ('why' in start) throw outerError(scope, start.why, { effect: 'none', retryable: false, code: start.code });
+  const { file, env } = start;
   const { execa } = await import('execa');
   // A command that names its own time may take longer than other writes: its pid is in the journal, and who resumes
   // waits for it to end.
@@ -207,6 +204,28 @@ function signal(pid: number, name: NodeJS.Signals | 0): boolean {
     // EPERM: it is there, under another user
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+/** What would be started, or why it cannot be. */
+function startOf(
+  argv: readonly string[],
+  options: ExecOptions,
+): { file: string; env: NodeJS.ProcessEnv } | { code: string; why: string } {
+  const [command = ''] = argv;
+  const env = { ...inherited(options), ...options.env };
+  const file = find(command, options.cwd, env.PATH);
+  if (typeof file !== 'string') return file;
+  const { cwd } = options;
+  if (cwd === undefined) return { file, env };
+  const name = basename(command);
+  if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory())
+    return { code: 'ENOENT', why: `${name} cannot run in ${cwd}: no such folder` };
+  try {
+    accessSync(cwd, constants.X_OK);
+  } catch {
+    return { code: 'EACCES', why: `${name} cannot run in ${cwd}: permission denied` };
+  }
+  return { file, env };
 }
 
 function find(

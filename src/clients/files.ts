@@ -9,6 +9,7 @@ import {
   open,
   readdir,
   readlink,
+  readFile as readText,
   realpath,
   rename,
   stat,
@@ -191,6 +192,7 @@ async function whyNot(path: string): Promise<string | undefined> {
   const file = await stat(real).catch(ignoreMissing);
   if (!file) return undefined;
   if (!file.isFile()) return `${path} is not a regular file`;
+  if (await isMountPoint(real)) return `${path} is a mount point, so it cannot be replaced: mount its folder instead`;
   const me = process.getuid?.();
   if (me === undefined || me === 0) return undefined;
   const parent = await stat(folder);
@@ -198,6 +200,17 @@ async function whyNot(path: string): Promise<string | undefined> {
     return `${path} belongs to another user, and its folder ${folder} has the sticky bit`;
   }
   return ownerLost(path, file, me);
+}
+
+/** A single file that a container mounts: rename(2) over it fails with EBUSY. Only Linux tells. */
+async function isMountPoint(real: string): Promise<boolean> {
+  const mounts = await readText('/proc/self/mountinfo', 'utf8').catch(() => '');
+  return mounts.split('\n').some((line) => unescaped(line.split(' ')[4] ?? '') === real);
+}
+
+/** Spaces and the like stand in mountinfo as octal numbers. */
+function unescaped(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 function ownerLost(path: string, file: Stats, me: number): string | undefined {

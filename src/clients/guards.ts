@@ -62,6 +62,15 @@ export async function askGuard(http: HttpReader, base: string, timeoutMs: number
   }
 }
 
+/** Whether each of them is there and is a guard, in words: [] = all. Asks each once. */
+export async function unusableGuards(http: HttpReader, bases: readonly string[], timeoutMs: number): Promise<string[]> {
+  const asked = await Promise.all(bases.map((base) => askGuard(http, base, timeoutMs)));
+  return asked.flatMap(({ guard, problem, silent }) => {
+    if (problem === undefined) return [];
+    return [silent ? problem : `${guard} ${problem}`];
+  });
+}
+
 /** What may be shown of a guard's address. */
 export function guardPlace(address: string): string {
   if (!URL.canParse(address)) return 'an address that is not known yet';

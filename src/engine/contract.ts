@@ -176,6 +176,13 @@ interface Plugin<P> {
    * watches must not be where another one keeps something. undefined: there is none that could be the same.
    */
   server?(io: Reader, params: P): Promise<string | undefined>;
+  /**
+   * What is missing so that the step can do its work, in words; [] = nothing. Beside `allowed`, which asks for rights:
+   * here a guard answers, a script can be started. Called at plan and by `maint doctor`; only reads.
+   */
+  usable?(io: Reader, params: P): Promise<string[]>;
+  /** How observe, allowed and usable ask, for `maint doctor`: "GET, ACL dry run". Default: "looked at". */
+  asks?: string;
 }
 
 export interface Resource<P = any, S = any> extends Plugin<P> {

@@ -100,6 +100,8 @@ export interface ExecResult {
 export interface ExecReader {
   /** argv, never a shell string; the plugin declares that it writes nothing */
   read(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /** Why it cannot be started (not there, not executable, no such folder), by access(2); nothing is started. */
+  unstartable(argv: readonly string[], options?: ExecOptions): Promise<string | undefined>;
 }
 export interface ExecWriter extends ExecReader {
   /** in its own process group; its pid and start time are journalled before it begins */

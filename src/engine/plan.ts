@@ -1,6 +1,7 @@
 // What converge would do, with nothing written. Observing is real, deciding is the same function, writing is done to a
 // copy in memory: so the plan of an end, of a start and a whole rehearsal are one mechanism.
 import { actionEdges, isOwed } from './actions.ts';
+import { type Asker, ask, LOOK_MS } from './ask.ts';
 import { passed } from './checks.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
@@ -35,8 +36,10 @@ export interface PlannedStep {
   breached: string[];
   /** rights that are missing, in words */
   missing: string[];
-  /** nobody could be asked for the rights; a note says why */
-  unasked?: true | undefined;
+  /** why nobody could be asked for the rights */
+  unasked?: string | undefined;
+  /** what cannot be reached or used, in words */
+  unusable?: string[] | undefined;
   refusal?: { message: string; next?: string | undefined } | undefined;
   skipped?: string | undefined;
   group?: number | undefined;
@@ -48,11 +51,9 @@ export interface Plan {
   changes: number;
 }
 
-export interface Looking {
+export interface Looking extends Asker {
   steps: readonly Step[];
   clients: Clients;
-  signal: AbortSignal;
-  now(): number;
 }
 
 /** observe() refused: start refuses with its words, and everything else goes on with the rest of the world. */
@@ -63,9 +64,6 @@ class Refused extends Unknown {
     this.next = refusal.next;
   }
 }
-
-/** How long one look may take: a plan must not hang on something that is down. */
-const LOOK_MS = 10_000;
 
 /** Sees everything once, side by side, without retries. */
 export async function look(
@@ -154,7 +152,7 @@ export async function plan(
   window: Window,
   state: WindowState | undefined,
   phases: readonly Phase[],
-  options: { rights?: boolean; world?: World } = {},
+  options: { rights?: boolean; reads?: boolean; world?: World } = {},
 ): Promise<Plan> {
   const owned = copyOwned(state?.owned ?? new Map());
   const world = options.world
@@ -205,7 +203,7 @@ export async function plan(
       } else planResource(entry, step, phase, at, owned, world);
     }
   }
-  if (options.rights !== false) await askRights(looking, planned);
+  if (options.rights !== false) await askSteps(looking, planned, options.reads === true);
   const skipped = looking.steps
     .filter((step) => step.skipped)
     .map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
@@ -277,28 +275,27 @@ function planResource(
   entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
 }
 
-async function askRights(looking: Looking, planned: ReadonlyMap<string, PlannedStep>): Promise<void> {
+/** `reads`: those of users too, which a start measures by itself. */
+async function askSteps(looking: Looking, planned: ReadonlyMap<string, PlannedStep>, reads: boolean): Promise<void> {
   await Promise.all(
     looking.steps.map(async (step) => {
       const entry = planned.get(step.id);
-      if (!entry || !step.plugin.allowed || entry.verdict === 'in sync') return;
-      const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + LOOK_MS });
-      try {
-        entry.missing = await step.plugin.allowed(reader, step.params, entry.changes);
-      } catch (error) {
-        if (looking.signal.aborted) throw looking.signal.reason;
-        entry.unasked = true;
-        entry.notes.push(`rights not asked: ${error instanceof Error ? error.message : error}`);
-      }
+      const { plugin } = step;
+      if (!entry || entry.verdict === 'in sync' || !(plugin.allowed || plugin.usable)) return;
+      if (plugin.kind === 'check' && plugin.watches && !reads) return;
+      const { missing, unusable, unasked } = await ask(looking, step, entry.changes);
+      entry.missing = missing;
+      if (unusable.length > 0) entry.unusable = unusable;
+      if (unasked === undefined) return;
+      entry.unasked = unasked;
+      entry.notes.push(`rights not asked: ${unasked}`);
     }),
   );
-  // A question that was cut off is no right that is missing.
-  if (looking.signal.aborted) throw looking.signal.reason;
 }
 
 /** The ids of the steps whose rights could not be asked. */
 export function unasked({ steps }: Pick<Plan, 'steps'>): string[] {
-  return steps.filter(({ unasked }) => unasked).map(({ id }) => id);
+  return steps.filter(({ unasked }) => unasked !== undefined).map(({ id }) => id);
 }
 
 function blank(step: Step): PlannedStep {

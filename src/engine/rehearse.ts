@@ -15,10 +15,16 @@ export interface RehearsedStep {
   leaves?: string | undefined;
   skipped?: string | undefined;
 }
+export interface RehearsalProblem {
+  step: string;
+  message: string;
+  /** absent: the way there or back does not lead home */
+  kind?: 'refused' | 'right' | 'unseen' | 'unusable' | undefined;
+}
 export interface Rehearsal {
   steps: RehearsedStep[];
   /** in words, one line each; none: reversible */
-  problems: { step: string; message: string }[];
+  problems: RehearsalProblem[];
 }
 
 export function rehearse(steps: readonly Step[], window: Window, recorded: World): Rehearsal {

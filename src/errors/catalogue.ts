@@ -13,6 +13,7 @@ export const CATALOGUE = {
   E_RUNBOOK: { exit: EXIT.CONTENT, what: 'The runbook, its surfaces or a recorded world is not valid.' },
   E_SECRETS_MISSING: { exit: EXIT.REFUSED, what: 'Variables that the runbook names are not set.' },
   E_NOT_ALLOWED: { exit: EXIT.REFUSED, what: 'A right is missing that a step will need.' },
+  E_UNUSABLE: { exit: EXIT.REFUSED, what: 'Something that a step needs cannot be reached or used.' },
   E_REFUSED: { exit: EXIT.REFUSED, what: 'A step or a check refuses to begin.' },
   E_TOO_SHORT: { exit: EXIT.REFUSED, what: 'The window is too short for the way back.' },
   E_NOT_CONFIRMED: { exit: EXIT.REFUSED, what: 'The word at the prompt was not the environment.' },

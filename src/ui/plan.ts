@@ -29,7 +29,7 @@ function what(step: PlannedStep): string {
 
 function sign(step: PlannedStep): string {
   if (step.verdict === 'skipped') return '-';
-  if (step.refusal || step.missing.length > 0) return '✘';
+  if (step.refusal || step.missing.length > 0 || step.unusable) return '✘';
   if (step.verdict === 'cannot tell' || step.verdict === 'later') return '?';
   if (step.verdict === 'runs') return '!';
   if (step.verdict === 'in sync') return '=';
@@ -41,7 +41,11 @@ function text(step: PlannedStep, phases: Plan['phases']): string {
   if (step.skipped) return `skipped: ${clean(step.skipped)}`;
   const edges = step.kind === 'action' && step.notes.length === 0 && phases[0] === 'open' ? ['now and at the end'] : [];
   const notes = [...edges, ...step.notes];
-  const words = [...notes, ...step.missing.map((right) => `missing: ${right}`)]
+  const words = [
+    ...notes,
+    ...step.missing.map((right) => `missing: ${right}`),
+    ...(step.unusable ?? []).filter((one) => !notes.includes(one)),
+  ]
     .map(clean)
     .filter((note) => note !== '');
   return words.join(' · ') || step.verdict;

@@ -1,5 +1,6 @@
 // A rehearsal as people read it, and as CI systems do: JUnit XML, and annotations of a GitHub workflow.
 import { unasked } from '../engine/plan.ts';
+import type { RehearsalProblem } from '../engine/rehearse.ts';
 import type { Rehearsed } from '../engine/verbs/rehearse.ts';
 import { count, lasting } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';
@@ -61,6 +62,11 @@ function stamp(time: string): string {
   return `${time.slice(0, 16).replace('T', ' ')}Z`;
 }
 
+/** What could not be asked was not tested: not a failure of the window. */
+function isError({ kind }: RehearsalProblem): boolean {
+  return kind === 'unseen' || kind === 'unusable';
+}
+
 /** One test case for each step, one for the way back as a whole. */
 export function rehearsalJunit(result: Rehearsed): string {
   const { steps, problems } = result.rehearsal;
@@ -69,14 +75,15 @@ export function rehearsalJunit(result: Rehearsed): string {
     const mine = problems.filter((one) => (step ? one.step === name : !steps.some((other) => other.id === one.step)));
     const inside = [
       ...(step?.skipped ? [`<skipped message=${attribute(step.skipped)}/>`] : []),
-      ...mine.map((one) => `<failure message=${attribute(one.message)}/>`),
+      ...mine.map((one) => `<${isError(one) ? 'error' : 'failure'} message=${attribute(one.message)}/>`),
     ];
     const head = `    <testcase classname=${attribute(`rehearse.${result.environment}`)} name=${attribute(name)} time="0"`;
     return inside.length === 0 ? `${head}/>` : `${head}>${inside.join('')}</testcase>`;
   });
-  const failures = problems.length;
+  const errors = problems.filter(isError).length;
+  const failures = problems.length - errors;
   const skipped = steps.filter((step) => step.skipped).length;
-  const counts = `tests="${cases.length}" failures="${failures}" errors="0" skipped="${skipped}" time="0"`;
+  const counts = `tests="${cases.length}" failures="${failures}" errors="${errors}" skipped="${skipped}" time="0"`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites name="maint rehearse" ${counts}>`,

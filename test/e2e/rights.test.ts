@@ -22,7 +22,14 @@ describeWith('redis', 'a rehearsal', () => {
       );
       const at = { cwd: folder, env: { PASSWORD: 'narrowpass', MAINT_STATE: join(folder, 'state.db') } };
       const told = await maint(['rehearse', '--runbook', 'runbook.yaml'], at);
-      expect([told.code, told.output]).toEqual([0, expect.stringContaining('permissions not asked of flag')]);
+      expect([told.code, told.output]).toEqual([66, expect.stringContaining('permissions not asked of flag')]);
+      expect(told.output).toMatch(/✘ flag +its rights could not be asked: .*NOPERM.*acl\|whoami/i);
+      const start = await maint(['start', '--runbook', 'runbook.yaml', '--window', '30m', '--yes'], at);
+      expect([start.code, start.output]).toEqual([
+        66,
+        expect.stringMatching(/E_UNUSABLE[\s\S]*rights could not be asked/),
+      ]);
+      expect(await admin.get('maint:read_only')).toBeNull();
       const json = await maint(['rehearse', '--runbook', 'runbook.yaml', '--json'], at);
       expect(json.output).toMatch(/"rights": ?"not asked"/);
     } finally {

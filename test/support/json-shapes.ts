@@ -48,7 +48,8 @@ const PlanShape = z.strictObject({
       drift: z.array(z.looseObject({ id: z.string() })),
       breached: texts,
       missing: texts,
-      unasked: z.literal(true).optional(),
+      unasked: z.string().optional(),
+      unusable: texts.optional(),
       refusal: z.looseObject({ message: z.string() }).optional(),
       skipped: z.string().optional(),
       group: z.number().optional(),
@@ -217,7 +218,13 @@ export const ObservedShape = z.strictObject({
 
 export const RehearseShape = z.strictObject({
   ...result,
-  problems: z.array(z.strictObject({ step: z.string(), message: z.string() })),
+  problems: z.array(
+    z.strictObject({
+      step: z.string(),
+      message: z.string(),
+      kind: z.enum(['refused', 'right', 'unseen', 'unusable']).optional(),
+    }),
+  ),
   steps: z.array(
     z.strictObject({
       id: z.string(),

@@ -5,6 +5,7 @@ import { estimate } from '../estimate.ts';
 import { type Looking, look, type Plan, plan, unasked, type World } from '../plan.ts';
 import { type Rehearsal, rehearse } from '../rehearse.ts';
 import { monotonicNow } from '../run.ts';
+import { refuseUnseen, troublesOf } from '../usable.ts';
 import { count } from '../words.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
 import { foreignHolders, liveWindow, recentWindows } from './windows.ts';
@@ -48,6 +49,13 @@ export async function observeWorld(
   return { world, recordedAt, window: (await liveWindow(host, prepared.environment))?.id ?? null };
 }
 
+/** To be recorded: a world in which something needed could not be seen is refused. */
+export async function observeWhole(host: VerbHost, prepared: Prepared): ReturnType<typeof observeWorld> {
+  const observed = await observeWorld(host, prepared);
+  refuseUnseen(observed.world, prepared.steps, prepared.environment);
+  return observed;
+}
+
 const HALF_AN_HOUR = 30 * 60_000;
 
 export interface RehearseOptions {
@@ -81,15 +89,17 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
     host.machine.owner('rehearse').name,
   );
   const rehearsal = rehearse(prepared.steps, window, world);
-  const planned = await plan(looking(host, prepared), window, undefined, ['open'], { rights: live, world });
+  const planned = await plan(looking(host, prepared), window, undefined, ['open'], {
+    rights: live,
+    reads: true,
+    world,
+  });
   const problems = rehearsal.problems;
   prepared.refuseSame(new Map(planned.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
-  for (const step of planned.steps) {
-    for (const right of step.missing) problems.push({ step: step.id, message: `missing: ${right}` });
-    for (const one of step.unknown.filter((unknown) => unknown.refused))
-      problems.push({ step: step.id, message: one.why });
-    if (step.refusal && !problems.some((one) => one.step === step.id && one.message === step.refusal!.message))
-      problems.push({ step: step.id, message: step.refusal.message });
+  for (const { step, kind, message, fatal } of troublesOf(planned, prepared.steps)) {
+    if (!fatal) notes.push(`${step}  ${message}: a start would go on without it`);
+    else if (!problems.some((one) => one.step === step && one.message === message))
+      problems.push({ step, message, kind });
   }
   if (live) {
     const open = await liveWindow(host, prepared.environment);

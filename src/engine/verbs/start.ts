@@ -12,6 +12,7 @@ import type { JournalEvent } from '../events.ts';
 import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
 import { isAhead } from '../roles.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
+import { isNeeded, refuseUnusable, troublesOf, watchesReads } from '../usable.ts';
 import { actionKey, fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
@@ -75,7 +76,8 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   ]);
   const times = estimate(prepared.steps, history, changesByStep(shown));
   if (!live || announced) refuseTooShort(prepared, options, times);
-  refusePlan(shown, environment);
+  const refusing = { environment, again: options.again };
+  refuseUnusable(shown, prepared.steps, { ...refusing, fresh: !live || announced });
   if (!live || announced) await refuseInside(looking);
   prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
   const warnings = [prepared.outlives?.(options.windowMs)].filter((text) => text !== undefined);
@@ -88,13 +90,14 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     address: host.journal.address,
   };
   if (options.dryRun) {
+    const looks = [...withoutThem(shown, prepared), ...troubledReads(baseline)];
     return {
       verb: 'start',
       exit: EXIT.DONE,
       environment,
-      headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.`,
-      details: warnings,
-      look: 0,
+      headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.${looks.length > 0 ? ` ${count(looks.length, 'thing')} to look at:` : ''}`,
+      details: [...looks, ...warnings],
+      look: looks.length,
       next: [{ command: options.again, why: 'do it' }],
       plan: shown,
     };
@@ -114,7 +117,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       let again = await plan(looking, provisional, current, ['open'], { rights: false });
       // The rights for this plan were asked already; another one may need others.
       if (!samePlan(agreed, again)) again = await plan(looking, provisional, current, ['open']);
-      refusePlan(again, environment);
+      refuseUnusable(again, prepared.steps, { ...refusing, fresh: !current || current.phase === 'announced' });
       if (samePlan(agreed, again)) break;
       await host.confirm({ plan: again, changed: true, ...asking });
       agreed = again;
@@ -351,11 +354,13 @@ async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, 
       const deadline = began + Math.min(step.deadlineMs, BASELINE_MS);
       host.emit({ type: 'step-began', step: step.id, label: step.plugin.name });
       const result = await runCheck(looking, step, 'before', { window, checked: new Map() }, deadline, dry);
-      if (result.outcome === 'fail')
+      const bad = result.outcome === 'fail' || result.outcome === 'unknown';
+      // Reads that fail already are a thing to look at: incidents are when reads fail, and a window may be the answer.
+      if (bad && isNeeded(step) && !watchesReads(step))
         throw new MaintError(
           'E_REFUSED',
           `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`,
-          { next: [`mend it, or leave it out: --skip ${step.id}`] },
+          { next: [`fix it, or skip it: --skip ${step.id}`] },
         );
       host.emit({
         type: 'step-ended',
@@ -383,33 +388,19 @@ function refuseTooShort(prepared: Prepared, options: StartOptions, times: { star
   );
 }
 
-function refusePlan(planned: Plan, environment: string): void {
-  const refusals = planned.steps.filter((step) => step.refusal);
-  if (refusals.length > 0) {
-    throw new MaintError(
-      'E_REFUSED',
-      `${refusals[0]!.id} refuses: ${refusals[0]!.refusal!.message}. Nothing changed.`,
-      {
-        details: refusals.slice(1).map((step) => `${step.id}  ${step.refusal!.message}`),
-        next: refusals.map((step) => step.refusal!.next ?? `leave it out: --skip ${step.id}`),
-      },
-    );
-  }
-  const missing = planned.steps.filter((step) => step.missing.length > 0);
-  const refused = planned.steps.filter((step) => step.unknown.some((one) => one.refused));
-  if (missing.length + refused.length > 0) {
-    throw new MaintError(
-      'E_NOT_ALLOWED',
-      `${environment} cannot be made read-only by this account: ${count(missing.length + refused.length, 'step')} would be refused. Nothing changed.`,
-      {
-        details: [
-          ...missing.flatMap((step) => step.missing.map((right) => `${step.id}  ${right}`)),
-          ...refused.map((step) => `${step.id}  ${step.unknown[0]!.why}`),
-        ],
-        next: ['grant it and start again', `or leave it out: --skip ${[...missing, ...refused][0]!.id}`],
-      },
-    );
-  }
+/** What a start goes on without. */
+function withoutThem(planned: Plan, { steps }: Prepared): string[] {
+  return troublesOf(planned, steps)
+    .filter(({ fatal, reads }) => !fatal && !reads)
+    .map(({ step, message }) => `${step}  ${message}; the start goes on without it`);
+}
+
+function troubledReads(baseline: readonly JournalEvent[]): string[] {
+  return baseline.flatMap((event) =>
+    event.type === 'checked' && event.outcome !== 'pass'
+      ? [`${event.step}  ${[event.summary, ...event.findings].join(' · ')}`]
+      : [],
+  );
 }
 
 function changesByStep(planned: Plan): Map<string, number> {

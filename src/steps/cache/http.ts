@@ -36,6 +36,14 @@ export const cacheHttp = defineAction<Params>({
     return `${first.host}${first.pathname}`;
   },
 
+  asks: 'GET of / of each host; any status is an answer',
+  // Some caches purge at a GET of the address itself.
+  async usable(io, params) {
+    const origins = new Set([...urlsOf(params), ...(params.check ? [params.check.url] : [])].map(originOf));
+    await Promise.all([...origins].map((url) => io.http.get({ url, expect: ANY_STATUS })));
+    return [];
+  },
+
   async run(io, { params, poll }) {
     const urls = urlsOf(params);
     const began = Date.now();
@@ -82,6 +90,13 @@ async function lookAt(io: Writer, check: Check, began: number): Promise<{ fresh:
 
 /** What is cached may be an error page, too. */
 const STATUSES = Array.from({ length: 400 }, (_, n) => 200 + n);
+
+const ANY_STATUS = Array.from({ length: 500 }, (_, n) => 100 + n);
+
+/** With its userinfo, without its path. */
+function originOf(address: string): string {
+  return new URL('/', address).href;
+}
 
 function urlsOf(params: Params): string[] {
   return [params.url].flat();

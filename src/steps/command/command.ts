@@ -58,6 +58,12 @@ export const command = defineResource<CommandParams, CommandState>({
   },
   address: ({ write, cwd }) => `command ${write.join(' ')}${cwd === undefined ? '' : ` in ${cwd}`}`,
 
+  asks: 'observe is run; write by access(2)',
+  async usable(io, params) {
+    const why = await io.exec.unstartable(params.write, within(params));
+    return why === undefined ? [] : [why];
+  },
+
   observe: async (io, params) => new Map([[ID, await look(io, params)]]),
 
   desired: whileHeld(({ params }) => ({ value: params.frozen })),

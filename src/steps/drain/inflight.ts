@@ -1,7 +1,7 @@
 // After the flip no new write gets in, but those that were admitted before go on. A datastore that closes under them
 // cuts them off half-way, so the checklist waits here until every guard has none left.
 import { z } from 'zod';
-import { askGuard, type GuardAsked, guardPlace } from '../../clients/guards.ts';
+import { askGuard, type GuardAsked, guardPlace, unusableGuards } from '../../clients/guards.ts';
 import { defineCheck } from '../../engine/contract.ts';
 import { url } from '../../engine/secret.ts';
 
@@ -39,6 +39,8 @@ export const drainInflight = defineCheck<DrainInflightParams, DrainInflightEvide
   example: { guards: ['https://api.example.com'] },
   address: ({ guards }) => `guards ${guards.map(guardPlace).join(', ')}`,
   on: ['open'],
+  asks: 'each guard once',
+  usable: (io, { guards }) => unusableGuards(io.http, guards, ASK_MS),
 
   async check(io, context) {
     const { params, window, deadline, now } = context;

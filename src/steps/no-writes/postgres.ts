@@ -155,7 +155,8 @@ export const noWritesPostgres = defineCheck<Params, Evidence>({
     const lost = await lostWithoutRights(io, context.params).catch(() => []);
     return { ...result, findings: [...result.findings, ...lost] };
   },
-  async allowed(io, params) {
+  asks: 'the server is asked what it counts',
+  async usable(io, params) {
     const [server] = await io.postgres.rows<Server>(params.url, SERVER);
     return server ? unfit(server) : [];
   },

@@ -60,7 +60,8 @@ export const noWritesSqlite = defineCheck<Params, Evidence>({
       forMs: context.params.for,
       hold: context.params.hold_for_audit,
     }),
-  async allowed(io, params) {
+  asks: 'its tables are read',
+  async usable(io, params) {
     try {
       await io.sqlite.rows(params.path, TABLES);
       return [];

@@ -18,6 +18,8 @@ const BASELINE_READS = 150;
 const BASELINE_MIN_READS = 100;
 const SOAK_AT_ONCE = 100;
 const READ_MS = 5_000;
+/** For whoever wants to know whether the reads work at all, before a baseline. */
+const SAMPLE_READS = 20;
 /** Below this a rise of p95 is noise, whatever its percentage. */
 const MIN_RISE_MS = 10;
 const PROGRESS_MS = 1_000;
@@ -72,6 +74,8 @@ export const soakHttp = defineCheck<SoakHttpParams, SoakHttpEvidence>({
   },
   address: ({ probes }) => `reads of ${namesOf(probes).join(', ')}`,
   on: ['before', 'now', 'soaking'],
+  asks: `${SAMPLE_READS} reads`,
+  usable: sample,
 
   async check(io, context) {
     if (context.moment === 'before') return await baseline(io, context);
@@ -96,6 +100,24 @@ export const soakHttp = defineCheck<SoakHttpParams, SoakHttpEvidence>({
 
 type Context = CheckContext<SoakHttpParams, SoakHttpEvidence>;
 type Result = CheckResult<SoakHttpEvidence>;
+
+/** A few reads of each by turns, side by side: which of them fail already. */
+async function sample(io: Reader, { probes, max_errors }: SoakHttpParams): Promise<string[]> {
+  const names = namesOf(probes);
+  const each = Math.ceil(SAMPLE_READS / probes.length);
+  const failures = await Promise.all(
+    probes.map(async (probe, at) => {
+      const ends = await Promise.all(Array.from({ length: each }, () => goodRead(io, probe)));
+      const errors = ends.map(({ error }) => error).filter((error) => error !== undefined);
+      return { name: names[at]!, errors };
+    }),
+  );
+  const failed = failures.reduce((sum, { errors }) => sum + errors.length, 0);
+  if (failed <= (each * probes.length * max_errors) / 100) return [];
+  return failures
+    .filter(({ errors }) => errors.length > 0)
+    .map(({ name, errors }) => `${name}: ${errors.length} of ${count(each, 'read')} failed, last: ${errors.at(-1)}`);
+}
 
 async function baseline(io: Reader, context: Context): Promise<Result> {
   const { params, deadline, now } = context;
@@ -290,6 +312,21 @@ async function read(
   }
 }
 
+/** `error`: why the read was not good; `cause`: what was thrown where nothing answered. */
+async function goodRead(
+  io: Reader,
+  probe: SoakHttpParams['probes'][number],
+): Promise<{ ms: number; error?: string; cause?: unknown }> {
+  const { url: address, expect } = typeof probe === 'string' ? { url: probe, expect: undefined } : probe;
+  try {
+    const { status, ms } = await io.http.get({ url: address, expect: ANY_STATUS, timeoutMs: READ_MS });
+    const good = expect === undefined ? status >= 200 && status < 400 : [expect].flat().includes(status);
+    return good ? { ms } : { ms, error: `status ${status}` };
+  } catch (cause) {
+    return { ms: 0, error: cause instanceof Error ? cause.message : String(cause), cause };
+  }
+}
+
 async function readOne(
   io: Reader,
   { params, now, deadline }: Context,
@@ -298,25 +335,12 @@ async function readOne(
   tally: Tally,
   limit: number,
 ): Promise<void> {
-  const probe = params.probes[at]!;
-  const { url: address, expect } = typeof probe === 'string' ? { url: probe, expect: undefined } : probe;
   const began = now();
-  let error: string | undefined;
-  let ms = 0;
-  try {
-    const answer = await io.http.get({ url: address, expect: ANY_STATUS, timeoutMs: READ_MS });
-    ms = answer.ms;
-    const good =
-      expect === undefined ? answer.status >= 200 && answer.status < 400 : [expect].flat().includes(answer.status);
-    if (!good) error = `status ${answer.status}`;
-  } catch (cause) {
-    // What the end of the time has cut off says nothing, unless it hung for long.
-    const cutOff =
-      now() >= deadline - 50 ||
-      (cause instanceof OuterError && (cause.code === 'DEADLINE' || cause.code === 'ABORTED'));
-    if (cutOff && now() - began < 1_000) return;
-    error = cause instanceof Error ? cause.message : String(cause);
-  }
+  const { ms, error, cause } = await goodRead(io, params.probes[at]!);
+  // What the end of the time has cut off says nothing, unless it hung for long.
+  const cutOff =
+    now() >= deadline - 50 || (cause instanceof OuterError && (cause.code === 'DEADLINE' || cause.code === 'ABORTED'));
+  if (cause !== undefined && cutOff && now() - began < 1_000) return;
   if (error === undefined && ms > limit + tally.late) tally.slow++;
   for (const each of [tally, tally.probes.get(name)!]) {
     each.reads++;

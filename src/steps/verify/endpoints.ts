@@ -10,6 +10,7 @@ import { seconds, shouldHold, under } from './verify.ts';
 
 const POLL_MS = 100;
 const CANARY_MS = 3_000;
+const ANY_STATUS: readonly number[] = Array.from({ length: 500 }, (_, i) => 100 + i);
 /** In a row, for each surface: behind one address there may be several services. */
 const ROUNDS = 2;
 
@@ -60,6 +61,11 @@ export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpoint
   example: { url: 'https://api.example.com' },
   address: ({ url }) => `canaries at ${guardPlace(url)}`,
   on: ['open', 'now', 'soaking'],
+  asks: 'GET of the base address; any status is an answer',
+  async usable(io, { url }) {
+    await io.http.get({ url, expect: ANY_STATUS, timeoutMs: CANARY_MS });
+    return [];
+  },
   declares: ({ url }, window) =>
     withCanary(window).map(({ canary }) => ({ method: canary.method, url: under(url, canary.path) })),
 

@@ -1,7 +1,7 @@
 // Reads the flag back from those who act on it: what was written counts only once the guards know it. One answer is
 // not enough, for behind one address there may be many of them.
 import { z } from 'zod';
-import { askGuard, type GuardSeen, guardPlace } from '../../clients/guards.ts';
+import { askGuard, type GuardSeen, guardPlace, unusableGuards } from '../../clients/guards.ts';
 import { type CheckContext, type CheckResult, defineCheck } from '../../engine/contract.ts';
 import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
@@ -54,6 +54,8 @@ export const verifyFlag = defineCheck<VerifyFlagParams, VerifyFlagEvidence>({
   example: { guards: ['https://api.example.com'], samples: 5 },
   address: ({ guards }) => `guards ${guards.map(guardPlace).join(', ')}`,
   on: ['open', 'now', 'soaking'],
+  asks: 'each guard once',
+  usable: (io, { guards }) => unusableGuards(io.http, guards, SAMPLE_MS),
 
   async check(io, context) {
     const { params, moment, window, deadline, now } = context;

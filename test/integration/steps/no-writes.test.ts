@@ -97,7 +97,7 @@ describe('ten thousand tables', () => {
       summary: expect.stringContaining('give the address of the primary'),
     });
     expect(
-      await noWritesPostgres.allowed?.({ postgres } as any, {
+      await noWritesPostgres.usable?.({ postgres } as any, {
         url: 'postgres://db/app',
         allow: [],
         for: 11_000,

@@ -112,7 +112,10 @@ test('the question has its header, its plan, and what can be said of it', () => 
   expect(askingLines(prepared, { ...asking, warnings: ['Readers are locked out.'] }, false).at(-2)).toBe(
     'Readers are locked out.',
   );
-  const deaf = step('flag', 'flag/redis', 'redis', { notes: ['refused', 'rights not asked: refused'], unasked: true });
+  const deaf = step('flag', 'flag/redis', 'redis', {
+    notes: ['refused', 'rights not asked: refused'],
+    unasked: 'refused',
+  });
   const unasked = { ...PLAN, steps: [deaf, step('a', 'x/y', 'x', { missing: ['UPDATE on app'] })] };
   expect(askingLines(prepared, { ...asking, plan: unasked }, false).at(-1)).toContain(
     ', 1 permission missing, not asked of flag, ',
