@@ -7,7 +7,7 @@ import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, withLease } from '../run.ts';
 import { fold, type WindowState } from '../window.ts';
 import { count, span } from '../words.ts';
-import { failureLines, lookLines } from './failures.ts';
+import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { endedMeanwhile, liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
 
@@ -76,7 +76,7 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       window: state.id,
       headline: `${environment} is ${moved ? 'now ' : ''}announced to be read-only ${span(startsAt, until)} on ${startsAt.slice(0, 10)}.${failed > 0 ? ` ${count(failed, 'notice')} could not follow:` : ''}`,
       details: [...failureLines(result.failures), ...lookLines(state)],
-      look: failed + lookLines(state).length,
+      look: thingsToLookAt(state).length,
       next: adoptOrCancel(options.windowMs),
       state,
     };

@@ -13,7 +13,7 @@ import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts'
 import { actionKey, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
-import { failureLines, leftCount, lookLines } from './failures.ts';
+import { failureLines, leftCount, lookLines, readOnlyFor, thingsToLookAt } from './failures.ts';
 import { failed, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
 import { foreignHolders, liveWindow } from './windows.ts';
@@ -241,13 +241,11 @@ export async function finish(
   const exit = wrote ? EXIT.HUMAN : EXIT.DONE;
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit }], 'close');
   const others = await othersHolding(host, prepared, state);
-  const look = lookLines(state).length + state.left.length;
-  const closedAt = state.wallsClosedAt;
-  const openAt = state.wallsOpenAt;
+  const look = thingsToLookAt(state).length;
   const planned = Date.parse(state.window.plannedUntil) - Date.parse(state.window.since);
   const was =
-    closedAt && openAt
-      ? `was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))} (planned ${lasting(planned)}${extendedTo(state)})`
+    state.wallsClosedAt && state.wallsOpenAt
+      ? `was read-only for ${readOnlyFor(state, run.now())} (planned ${lasting(planned)}${extendedTo(state)})`
       : 'was never read-only';
   return {
     verb,
@@ -256,11 +254,7 @@ export async function finish(
     environment,
     window: state.id,
     headline: `${environment} ${was}.${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is as it was.'}`,
-    details: [
-      ...lookLines(state),
-      ...state.left.map((left) => `${left.step} ${left.ids.join(', ')}  left behind: ${left.reason}`),
-      ...others,
-    ],
+    details: [...thingsToLookAt(state), ...others],
     look,
     next: [{ command: `maint report ${state.id}`, why: 'the window as a document' }],
     state,
@@ -321,7 +315,7 @@ async function leftBehind(
       window: state.id,
       state,
       details: [...failureLines(failures), ...others, ...looks],
-      look: looks.length,
+      look: thingsToLookAt(state).length,
       next: [{ command: `maint ${verb}`, why: 'tries just these again' }, wayOut(prepared, failures[0]!)],
     },
   );
@@ -402,7 +396,7 @@ export async function leave(
       window: state.id,
       headline: `${count(ids.length, 'thing')} of ${stepId} left behind for good: ${reason}. ${count(rest, 'thing')} still to undo.`,
       details: ids,
-      look: 1,
+      look: thingsToLookAt(state).length,
       next: [{ command: 'maint end', why: 'the rest' }],
       state,
     };

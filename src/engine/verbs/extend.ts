@@ -9,7 +9,7 @@ import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
-import { failureLines, lookLines } from './failures.ts';
+import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { liveWindow } from './windows.ts';
 
@@ -56,7 +56,7 @@ export async function extend(
       window: state.id,
       headline: `${environment} ${STAYS[state.phase]} until ${utc(until, { seconds: false, today: run.now() })} (it was ${utc(was, { seconds: false, today: run.now() })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
       details: [...failureLines(result.failures), ...lookLines(state)],
-      look: result.failures.length + lookLines(state).length,
+      look: thingsToLookAt(state).length,
       next: [
         ...(result.failures.length > 0
           ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]
@@ -121,8 +121,8 @@ export async function note(
       environment,
       window: state.id,
       headline: `Told: "${text}"${failed > 0 ? `, but ${count(failed, 'notice')} could not follow:` : ''}`,
-      details: failureLines(result.failures),
-      look: failed,
+      details: [...failureLines(result.failures), ...lookLines(state)],
+      look: thingsToLookAt(state).length,
       next: [{ command: 'maint status' }],
       state,
     };

@@ -16,7 +16,7 @@ import { isNeeded, refuseUnusable, troublesOf, watchesReads } from '../usable.ts
 import { actionKey, fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
-import { failureLines, leftCount, lookLines } from './failures.ts';
+import { failureLines, leftCount, lookLines, readOnlyFor, thingsToLookAt } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import {
   endedMeanwhile,
@@ -203,7 +203,7 @@ async function opened(
   const result = await converge(acting, 'open', { verb: 'start' });
   const base = { verb: 'start', environment, window: state.id, state };
   if (!result.stopped) {
-    const look = result.failures.length + lookLines(state).length;
+    const look = thingsToLookAt(state).length;
     const wayBack = estimate(prepared.steps, await recentWindows(host, environment)).backMs + state.opened.soakMs;
     const beginBy = Date.parse(state.window.until) - wayBack;
     await run.append(state, [
@@ -254,7 +254,6 @@ async function undo(
   options: StartOptions,
 ): Promise<VerbResult> {
   const { environment } = prepared;
-  const closedAt = state.wallsClosedAt;
   const result = await converge(run.acting(state, prepared.steps), 'aborted', { verb: 'undo', undo: true });
   const base = { verb: 'start', environment, window: state.id, state };
   const exit = result.failures.length === 0 ? EXIT.UNDONE : EXIT.HUMAN;
@@ -271,6 +270,7 @@ async function undo(
       `${stopped.step} failed (${stopped.message}), and ${count(leftCount(result.failures), 'thing is', 'things are')} not as before:`,
       {
         ...base,
+        look: thingsToLookAt(state).length,
         details: failureLines(result.failures),
         next: [
           { command: 'maint abort', why: 'tries just these again' },
@@ -281,8 +281,8 @@ async function undo(
   }
   const openAt = state.wallsOpenAt;
   const readOnly =
-    closedAt && openAt
-      ? `${environment} is read-write again since ${utc(openAt)} (it was read-only for ${lasting(Date.parse(openAt) - Date.parse(closedAt))})`
+    openAt && state.wallsClosedAt
+      ? `${environment} is read-write again since ${utc(openAt)} (it was read-only for ${readOnlyFor(state, run.now())})`
       : `${environment} is read-write`;
   const code = stopped.code === 'E_STILL_RUNNING' ? 'E_STILL_RUNNING' : 'E_FAILED';
   return failed(
