@@ -23,6 +23,7 @@ export function generated(): Map<string, string> {
     ['runbooks/runbook.schema.json', json({ $comment, ...runbookSchema(registry) })],
     ['runbooks/surfaces.schema.json', json({ $comment, ...surfacesSchema() })],
     ...shared('src/clients/retry-after.ts', ['client', 'intents']),
+    ...shared('src/engine/cut.ts', ['intents']),
   ]);
 }
 
@@ -75,9 +76,12 @@ function lines(all: readonly string[]): string {
 
 if (import.meta.filename === process.argv[1]) {
   const root = fileURLToPath(new URL('..', import.meta.url));
-  for (const [path, text] of [...generated(), ['NOTICE', await notice()] as const]) {
+  const write = (path: string, text: string) => {
     mkdirSync(dirname(`${root}${path}`), { recursive: true });
     writeFileSync(`${root}${path}`, text);
     process.stdout.write(`${path}\n`);
-  }
+  };
+  for (const [path, text] of generated()) write(path, text);
+  // after the rest: the bundle that it looks into is made from it
+  write('NOTICE', await notice());
 }

@@ -1,5 +1,6 @@
 // Commands: argv, never a shell string. A command that writes begins only after its pid is durable in the journal, and
 // goes on in peace if maint dies: its input is complete before it begins, and its output goes to files without a name.
+
 import { randomBytes } from 'node:crypto';
 import {
   accessSync,
@@ -16,6 +17,7 @@ import { constants as os, tmpdir } from 'node:os';
 import { basename, delimiter, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicNow } from '../engine/clock.ts';
+import { cutText } from '../engine/cut.ts';
 import type { ExecOptions, ExecReader, ExecResult, ExecWriter } from '../engine/io.ts';
 import {
   after,
@@ -151,20 +153,24 @@ async function execute(
   const output = { stdout: files.read('stdout'), stderr: files.read('stderr') };
   const exitCode = result.exitCode ?? 128 + (os.signals[result.signal as NodeJS.Signals] ?? 0);
   if (result.signal !== undefined) {
-    throw outerError(scope, `${name} was ended by ${result.signal}${tail(output.stderr)}`, {
+    throw outerError(scope, `${name} was ended by ${result.signal}${tail(output.stderr, scope.redact)}`, {
       effect,
       retryable: false,
       code: result.signal,
     });
   }
   if (!(options.expect ?? [0]).includes(exitCode)) {
-    throw outerError(scope, `${name} ended with exit code ${exitCode}${tail(output.stderr || output.stdout)}`, {
-      effect,
-      // EX_TEMPFAIL of sysexits.h: the only code that means "try again"
-      retryable: exitCode === 75,
-      status: exitCode,
-      code: `EXIT_${exitCode}`,
-    });
+    throw outerError(
+      scope,
+      `${name} ended with exit code ${exitCode}${tail(output.stderr || output.stdout, scope.redact)}`,
+      {
+        effect,
+        // EX_TEMPFAIL of sysexits.h: the only code that means "try again"
+        retryable: exitCode === 75,
+        status: exitCode,
+        code: `EXIT_${exitCode}`,
+      },
+    );
   }
   return { exitCode, ...output };
 }
@@ -297,8 +303,8 @@ function unnamed(): number {
   return fd;
 }
 
-function tail(text: string): string {
+function tail(text: string, redact: Scope['redact']): string {
   const line = text.trim().split('\n').at(-1)?.trim() ?? '';
-  if (line === '') return '';
-  return `: ${line.length > 200 ? `${line.slice(0, 200)}…` : line}`;
+  // redacted before it is cut: half a secret would not be known as one
+  return line === '' ? '' : `: ${cutText(redact(line), 200)}`;
 }

@@ -1,9 +1,11 @@
 // HTTP through axios. One connection per call: a kept one that the server has just closed would turn a write into an
 // unknown outcome, and a fresh one tells for certain whether anything was sent.
+
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { cutText } from '../engine/cut.ts';
 import { HEADER_NAME, HEADER_VALUE } from '../engine/headers.ts';
 import type { HttpReader, HttpRequest, HttpResponse, HttpWriter } from '../engine/io.ts';
 import { OuterError } from '../errors/catalogue.ts';
@@ -149,7 +151,7 @@ async function call(scope: Scope, { kind, method, request, any = false }: Call):
   if (!good) {
     const judged = judge(status, headers);
     const location = status >= 300 && status < 400 ? redirected(headers, url) : '';
-    throw outerError(scope, `${answeredBy}${location}${said(text)}`, {
+    throw outerError(scope, `${answeredBy}${location}${said(text, scope.redact)}`, {
       ...judged,
       effect: kind === 'read' ? 'none' : judged.effect,
       status,
@@ -320,7 +322,7 @@ export function judge(
 }
 
 /** The service's own words, where it has some: short, on one line. */
-function said(text: string): string {
+function said(text: string, redact: Scope['redact']): string {
   const json = parse(text);
   let words: unknown;
   if (typeof json === 'object' && json !== null) {
@@ -331,8 +333,8 @@ function said(text: string): string {
   }
   if (typeof words !== 'string') return '';
   const line = words.replace(/\s+/g, ' ').trim();
-  if (line === '') return '';
-  return `: ${line.length > 200 ? `${line.slice(0, 200)}…` : line}`;
+  // redacted before it is cut: half a secret would not be known as one
+  return line === '' ? '' : `: ${cutText(redact(line), 200)}`;
 }
 
 function redirected(headers: Record<string, string>, from: URL): string {

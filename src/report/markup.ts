@@ -1,5 +1,6 @@
 // Markdown that words of people and of services cannot break: GitHub's, with tables.
 
+import { beginning } from '../engine/cut.ts';
 import { nameOf } from './state-words.ts';
 
 export type Row = readonly string[];
@@ -32,7 +33,7 @@ const LONG = 4000;
 /** A fence that the text cannot close. */
 export function fenced(json: string): string[] {
   const shown =
-    json.length > LONG ? `${json.slice(0, LONG)}\n… (${json.length} characters; all of it with --format json)` : json;
+    json.length > LONG ? `${beginning(json, LONG)}\n… (${json.length} characters; all of it with --format json)` : json;
   const longest = Math.max(2, ...[...shown.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = '`'.repeat(longest + 1);
   return [`${fence}json`, shown, fence];

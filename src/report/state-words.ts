@@ -1,4 +1,5 @@
 // States and ids as people read them: a cell of a table holds no JSON, and a cron is known by the base name of its command.
+import { beginning } from '../engine/cut.ts';
 import type { StateJson } from '../engine/events.ts';
 
 /** A crontab line: its command's base name, a digest of the line, its number. */
@@ -39,7 +40,7 @@ export function changeWords(before: StateJson, after: StateJson): string {
 function bounded(parts: readonly string[]): string {
   const words = parts.join(', ');
   if (words.length <= WORDS_MAX) return words;
-  return `${[...words].slice(0, WORDS_MAX).join('')}… (all of it with --format json)`;
+  return `${beginning(words, WORDS_MAX)}… (all of it with --format json)`;
 }
 
 /** Fields of fields by their path; numbers and texts as they are. */

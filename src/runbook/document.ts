@@ -1,6 +1,8 @@
 // A YAML file as plain values in which every value knows its place. Nothing hostile gets far: the size, the depth, the
 // aliases and the number of values are bounded, and the library never expands anything by itself.
+
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { beginning } from '../engine/cut.ts';
 import { type Problem, type ProblemCode, type Problems, quoted } from './problems.ts';
 
 /** A real runbook has a few kilobytes; this is what is read in well under a second. */
@@ -285,7 +287,7 @@ function lineAt(text: string, offset: number): string | undefined {
   // an error at the end of the file is about the last line that has something in it
   for (let i = 0; i < 20 && line === '' && end > 0; i++) {
     const begin = text.lastIndexOf('\n', end - 1) + 1;
-    line = text.slice(begin, Math.min(end, begin + 2000)).trim();
+    line = beginning(text.slice(begin, end), 2000).trim();
     end = begin - 1;
   }
   if (line === '' || /token|password|passwd|secret|auth|key|cookie/i.test(line)) return undefined;

@@ -1,4 +1,5 @@
 // What is wrong with a file: every problem has a place, and all of them are told at once.
+import { cutText } from '../engine/cut.ts';
 import { MaintError } from '../errors/catalogue.ts';
 
 export type ProblemCode =
@@ -114,7 +115,7 @@ export function quoted(text: string): string {
 }
 
 function cut(text: string): string {
-  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+  return cutText(text, LONGEST_SHOWN + 1);
 }
 
 /** `postgres://app:***@db/app`; what comes from a variable stays readable. */

@@ -1,5 +1,6 @@
 // What an answer to a replayed write means.
 
+import { cutText } from './cut.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { ReplayAnswer } from './send.ts';
 
@@ -100,12 +101,12 @@ const SECRETS: readonly RegExp[] = [
 
 /** One line of at most 200 characters, without what looks like a credential. */
 export function redacted(text: string, secrets: readonly string[]): string {
-  let clean = text.slice(0, REASON_CHARS * 20);
+  let clean = text;
   // an answer may quote what it was sent; a short value would tear words apart
   for (const secret of secrets) if (secret.length >= 4) clean = clean.replaceAll(secret, '[redacted]');
   for (const pattern of SECRETS)
     clean = clean.replace(pattern, (_all, name) => (/[:=]/.test(String(name)) ? `${name}[redacted]` : '[redacted]'));
-  // what a terminal would obey
-  clean = clean.replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ');
-  return clean.length > REASON_CHARS ? `${clean.slice(0, REASON_CHARS - 1)}…` : clean;
+  // what a terminal would obey; the joiners inside of a character stay
+  clean = clean.replace(/[\p{Cc}\s\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u2069\uFEFF]+/gu, ' ');
+  return cutText(clean, REASON_CHARS);
 }

@@ -106,7 +106,7 @@ function beginning(answer: IncomingMessage): Promise<string> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const done = () => resolve(Buffer.concat(chunks).subarray(0, BODY_BYTES).toString('utf8'));
+    const done = () => resolve(textOf(Buffer.concat(chunks).subarray(0, BODY_BYTES)));
     answer.on('data', (chunk: Buffer) => {
       if (bytes < BODY_BYTES) chunks.push(chunk);
       bytes += chunk.byteLength;
@@ -136,4 +136,9 @@ function baseOf(text: string): URL {
     throw refused('holds a user or a password; hand in a credential instead');
   if (url.search !== '' || url.hash !== '') throw refused('holds a query or a fragment');
   return url;
+}
+
+/** Of a character that was cut in the middle, nothing. */
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes, { stream: true });
 }

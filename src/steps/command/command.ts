@@ -1,8 +1,10 @@
 // Scripts of the runbook's author as a resource: one tells the state in one word, the other changes it.
+
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { defineResource, type Is, Unknown, whileHeld } from '../../engine/contract.ts';
+import { beginning } from '../../engine/cut.ts';
 import type { Reader } from '../../engine/io.ts';
 import { path } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
@@ -141,7 +143,7 @@ function wrongWord(value: string): string | undefined {
   if (/[\u0000-\u0008\u000b-\u001f\u007f\ufffd]/.test(value)) return 'something that is no text';
   if (value.length > MAX_CHARACTERS) return `${value.length.toLocaleString('en-US')} characters`;
   if (/[\r\n]/.test(value))
-    return `${value.split(/\r\n|\r|\n/).length} lines, beginning with ${JSON.stringify(value.slice(0, 40))}`;
+    return `${value.split(/\r\n|\r|\n/).length} lines, beginning with ${JSON.stringify(beginning(value, 40))}`;
   if (/\s/.test(value)) return JSON.stringify(value);
   return undefined;
 }

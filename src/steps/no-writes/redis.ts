@@ -1,8 +1,10 @@
 // No writes to a Redis. The server counts changes and calls; afterwards nothing tells which key, or who. Keyspace events
 // name keys where they are switched on, but only while somebody listens; the clients that are connected name who.
+
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { defineCheck } from '../../engine/contract.ts';
+import { cutText } from '../../engine/cut.ts';
 import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
@@ -365,7 +367,7 @@ function callsOf(info: Readonly<Record<string, string>>, command: string): numbe
 }
 
 function cut(key: string): string {
-  return key.length > MAX_NAME ? `${key.slice(0, MAX_NAME - 1)}…` : key;
+  return cutText(key, MAX_NAME);
 }
 
 /** Host, port and database, or the socket; no userinfo. */

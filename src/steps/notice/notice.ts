@@ -1,6 +1,8 @@
 // What a notice says, whatever it is posted on. Pure functions of the window: no clock, and no word that is not true
 // yet ("writes work again" only once the last wall has opened).
+
 import type { Phase, Window } from '../../engine/contract.ts';
+import { cutText } from '../../engine/cut.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 
 /** Longer reasons and notes are cut: both services have limits, and nobody reads them on a status page. */
@@ -74,7 +76,7 @@ function clock(time: string): string {
 }
 
 function cut(text: string): string {
-  return text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS - 1)}…` : text;
+  return cutText(text, MAX_CHARACTERS);
 }
 
 /** `base` without a final slash and without what must not be shown. */

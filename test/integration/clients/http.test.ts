@@ -42,6 +42,8 @@ function misbehaving(seen: Seen[], other: () => string): Server {
     '/loop': (_request, response) => response.writeHead(302, { location: '/loop' }).end(),
     '/429': (_request, response) => response.writeHead(429, { 'retry-after': '7' }).end(),
     '/420': (_request, response) => response.writeHead(420, { 'retry-after': '60' }).end('{"error":"slow down"}'),
+    '/long': (_request, response) =>
+      response.writeHead(400).end(JSON.stringify({ detail: `${'x '.repeat(97)}hunter22pass ${'y'.repeat(90)}` })),
     '/503': (_request, response) => {
       const at = new Date(Date.now() + 30_000).toUTCString();
       response.writeHead(503, { 'retry-after': at }).end('{"detail":"read only, key=hunter22pass"}');
@@ -157,6 +159,11 @@ describe('the HTTP client', () => {
     expect(error['message']).toBe(`${host} answered 503 for POST /503: read only, key=[redacted]`);
     expect(Number(error['retryAfterMs'])).toBeGreaterThan(25_000);
     expect(Number(error['retryAfterMs'])).toBeLessThanOrEqual(30_000);
+  });
+
+  test('a secret at the place where the words are cut is not shown by half', async () => {
+    const error = await failure(io.reader().http.get({ url: `${base}/long` }));
+    expect(error['message']).toBe(`${host} answered 400 for GET /long: ${'x '.repeat(97)}[reda…`);
   });
 
   test('a hang, a reset: unknown', async () => {

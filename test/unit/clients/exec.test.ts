@@ -132,6 +132,15 @@ describe('the command client', () => {
     expect(io.calls).toEqual([]);
   });
 
+  test.each([
+    ['a secret', 'hunter22', '[reda'],
+    ['a character', '👩‍👩‍👧‍👦', ''],
+  ])('%s at the place where the last words are cut is there whole or not at all', async (_name, what, shown) => {
+    const line = `${'a '.repeat(97)}${what}${' b'.repeat(60)}`;
+    const error = await failure(io.writer().exec.run(['sh', '-c', 'echo "$1" >&2; exit 4', 'sh', line]));
+    expect(error['message']).toBe(`sh ended with exit code 4: ${'a '.repeat(97)}${shown}…`);
+  });
+
   test('a failing one: its last words, redacted', async () => {
     expect(await failure(io.writer().exec.run(['sh', '-c', 'echo a; echo no hunter22 >&2; exit 4']))).toEqual({
       message: 'sh ended with exit code 4: no [redacted]',
