@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os';
 import { z } from 'zod';
-import { defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
+import { type Change, defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
 import type { FileSeen, Reader } from '../../engine/io.ts';
 import { type Misspelt, path, spelled } from '../../engine/secret.ts';
 import {
@@ -42,6 +42,8 @@ export const State = z.strictObject({
   digest: z.string(),
   /** the file ends without a newline; told with its last job */
   unended: z.literal(true).optional(),
+  /** somebody copied the suspended line, mark and all: so many are there */
+  copies: z.number().optional(),
 });
 export type State = z.infer<typeof State>;
 
@@ -51,7 +53,7 @@ export const crontab = defineResource<Params, State>({
   summary: 'suspends the jobs of one crontab of this machine and waits for those that run',
   Params,
   State,
-  computed: ['digest', 'unended'],
+  computed: ['digest', 'unended', 'copies'],
   example: { user: 'www-data', keep: ['heartbeat.sh'] },
   batch: Number.POSITIVE_INFINITY,
   local: true,
@@ -66,8 +68,8 @@ export const crontab = defineResource<Params, State>({
     const jobs = identify(lines, { userField: hasUserField(params), known });
     const states = new Map<string, State>();
     let last = '';
-    for (const [id, { active, digest }] of jobs) {
-      states.set(id, { active, digest });
+    for (const [id, { active, digest, at }] of jobs) {
+      states.set(id, { active, digest, ...(at.length > 1 ? { copies: at.length } : {}) });
       if (!id.includes('#off')) last = id;
     }
     const end = states.get(last);
@@ -183,14 +185,17 @@ export const crontab = defineResource<Params, State>({
     return notes;
   },
 
-  look({ changes, owned }) {
+  look({ changes, owned, seen }) {
     const edited = changes.filter(({ id, from, to }) => {
       const left = owned.get(id)?.after;
       return to?.active === true && left && from && left.digest !== from.digest;
     });
-    return edited.map(
-      ({ id }) => `${nameInId(id)}: edited by somebody during the window; our mark removed, the edit kept`,
-    );
+    return [
+      ...edited.map(
+        ({ id }) => `${nameInId(id)}: edited by somebody during the window; our mark removed, the edit kept`,
+      ),
+      ...twice(changes, seen),
+    ];
   },
 
   async allowed(io, { file }) {
@@ -272,6 +277,36 @@ function notABaseName(text: string): Misspelt | undefined {
     allowed: 'one name, without its folder and arguments, such as heartbeat.sh',
     meant: good ? names.join(' and ') : undefined,
   };
+}
+
+/**
+ * A line that comes back beside another one of the same command, which is active and was never ours: all that were there
+ * at the start are ours, or kept under their name.
+ */
+function twice(changes: readonly Change<State>[], seen: ReadonlyMap<string, State | null | Unknown>): string[] {
+  const ours = new Set(changes.map(({ id }) => id));
+  const lines: string[] = [];
+  const told = new Set<string>();
+  for (const { id, from, to } of changes) {
+    const name = nameInId(id);
+    if (to?.active !== true || told.has(name)) continue;
+    if (from?.copies !== undefined) {
+      told.add(name);
+      lines.push(`${name}: somebody copied the suspended line; ${from.copies} of it run now, remove what is too much`);
+      continue;
+    }
+    const others = [...seen].filter(
+      ([other, state]) =>
+        !ours.has(other) && nameInId(other) === name && state !== null && !(state instanceof Unknown) && state.active,
+    );
+    if (others.length === 0) continue;
+    told.add(name);
+    const same = others.some(([, state]) => (state as State).digest === from?.digest);
+    lines.push(
+      `${name}: somebody added ${same ? 'the same line' : 'a line of that name'} during the window; both run now, remove the one that is too much`,
+    );
+  }
+  return lines;
 }
 
 function isKept(id: string, { keep }: Params): boolean {

@@ -166,6 +166,7 @@ async function find(io: Reader, params: Params, window: Window): Promise<Silence
     .sort((a, b) => Date.parse(b.endsAt) - Date.parse(a.endsAt));
 }
 
+/** By nothing else: what another silence holds back as well does not fire again when ours ends. */
 async function suppressedBy(io: Reader, params: Params, id: string): Promise<string[]> {
   const { json } = await io.http.get({
     url: `${base(params.url)}/alerts`,
@@ -176,7 +177,7 @@ async function suppressedBy(io: Reader, params: Params, id: string): Promise<str
     : [];
   return countNames(
     alerts
-      .filter((alert) => alert.status.silencedBy.includes(id))
+      .filter(({ status }) => status.silencedBy.length > 0 && status.silencedBy.every((other) => other === id))
       .map((alert) => alert.labels['alertname'] ?? 'an alert without a name'),
   );
 }

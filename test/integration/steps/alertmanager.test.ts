@@ -88,6 +88,28 @@ describeWith('alertmanager', 'silence/alertmanager with a real server', () => {
     expect(await driver.converge('closed')).toBe(0);
   });
 
+  test('what another silence holds back as well is not said to fire again', async () => {
+    await json('alerts', {
+      method: 'POST',
+      body: JSON.stringify(['a', 'b'].map((env) => ({ labels: { alertname: 'QueueStalls', env } }))),
+    });
+    const { startsAt, endsAt } = { startsAt: new Date(), endsAt: new Date(Date.now() + 60_000) };
+    const matchers = [{ name: 'env', value: 'b', isRegex: false, isEqual: true }];
+    const theirs = { matchers, startsAt, endsAt, createdBy: 'ana', comment: 'of somebody' };
+    const { silenceID } = await json('silences', { method: 'POST', body: JSON.stringify(theirs) });
+    const driver = make(windowFor(), ['alertname=QueueStalls']);
+    await driver.converge('open');
+    const held = async () =>
+      ((await json('alerts?active=false&silenced=true')) as any[]).filter(
+        ({ labels, status }) =>
+          labels.alertname === 'QueueStalls' && status.silencedBy.length === (labels.env === 'b' ? 2 : 1),
+      );
+    for (const end = Date.now() + 5_000; (await held()).length < 2 && Date.now() < end; ) await delay(20);
+    await driver.converge('closed');
+    expect(driver.notes).toEqual(['ended', 'fires again: QueueStalls']);
+    await json(`silence/${silenceID}`, { method: 'DELETE' });
+  });
+
   test('extend keeps the id, changes only the end, and keeps what somebody wrote into it', async () => {
     const driver = make(windowFor());
     await driver.converge('open');

@@ -331,14 +331,34 @@ describe('crons/crontab on a file', () => {
     expect(driver.mine.size).toBe(0);
   });
 
-  test('a suspended line that somebody copied comes back twice', async () => {
-    await writeFile(file, '0 1 * * * /a/one.sh\n');
+  test.each([
+    [
+      'a suspended line, copied mark and all',
+      (frozen: string) => frozen + frozen,
+      'somebody copied the suspended line; 2 of it run now',
+    ],
+    [
+      'the same line',
+      (frozen: string) => `${frozen}0 1 * * * /a/one.sh\n`,
+      'somebody added the same line during the window; both run now',
+    ],
+    [
+      'the same job at another time',
+      (frozen: string) => `${frozen}*/5 * * * * /a/one.sh --fast\n`,
+      'somebody added a line of that name during the window; both run now',
+    ],
+    ['the same job, commented out', (frozen: string) => `${frozen}# 0 1 * * * /a/one.sh\n`, undefined],
+    ['another job', (frozen: string) => `${frozen}0 1 * * * /a/two.sh\n`, undefined],
+  ])('somebody adds %s: never two running copies silently', async (_name, edit, look) => {
+    await writeFile(file, '0 1 * * * /a/one.sh\n0 2 * * * /a/one.sh\n');
     const driver = drive(clients, crontab, { file });
     await driver.converge('open');
-    const frozen = await read();
-    await writeFile(file, frozen + frozen);
+    await writeFile(file, edit(await read()));
     await driver.converge('closed');
-    expect(await read()).toBe('0 1 * * * /a/one.sh\n0 1 * * * /a/one.sh\n');
+    expect(driver.notes.slice(1).map((line) => line.split(',')[0])).toEqual(
+      look === undefined ? [] : [`one.sh: ${look}`],
+    );
+    expect(await read()).toBe(edit('0 1 * * * /a/one.sh\n0 2 * * * /a/one.sh\n'));
   });
 
   test('two windows at once, one inside the other and crosswise', async () => {
