@@ -30,7 +30,9 @@ import {
   MAX_ANSWER_BYTES,
   outerError,
   type Scope,
+  timedOut,
 } from './call.ts';
+import { carryOver, NotCarriedOver, notCarried } from './inode.ts';
 import { isAlive, type ProcessOwner, sameMachine, thisProcess } from './process.ts';
 
 const DEFAULT_MODE = 0o644;
@@ -76,14 +78,21 @@ async function replace(
       if (from !== null) await remove(scope, real, path);
       return null;
     }
-    await write(scope, real, path, from, content);
+    await write(scope, real, path, from, content, bound);
     return await readFile(real);
   });
   after(scope, 'file replace');
   return result;
 }
 
-async function write(scope: Scope, real: string, path: string, from: FileSeen | null, content: Buffer): Promise<void> {
+async function write(
+  scope: Scope,
+  real: string,
+  path: string,
+  from: FileSeen | null,
+  content: Buffer,
+  bound: Limit,
+): Promise<void> {
   const temporary = temporaryPath(real, 'tmp');
   let renamed = false;
   try {
@@ -91,6 +100,8 @@ async function write(scope: Scope, real: string, path: string, from: FileSeen | 
     try {
       await handle.writeFile(content);
       await takeOver(handle, from);
+      // before it has the name: nobody meets the file without its ACL
+      if (from !== null) await carried(scope, real, temporary, path, bound);
       await handle.sync();
     } finally {
       await handle.close();
@@ -110,6 +121,16 @@ async function write(scope: Scope, real: string, path: string, from: FileSeen | 
     if (!renamed) await unlink(temporary).catch(ignoreMissing);
   }
   await guarded(scope, path, 'unknown', () => syncFolder(dirname(real)));
+}
+
+async function carried(scope: Scope, real: string, temporary: string, path: string, bound: Limit): Promise<void> {
+  try {
+    await carryOver(real, temporary, bound.signal);
+  } catch (error) {
+    if (bound.reason() === 'interrupted') throw interrupted(scope, path, 'none');
+    if (bound.reason() === 'timeout') throw timedOut(scope, path, bound.ms, 'none');
+    throw error;
+  }
 }
 
 async function remove(scope: Scope, real: string, path: string): Promise<void> {
@@ -193,6 +214,8 @@ async function whyNot(path: string): Promise<string | undefined> {
   if (!file) return undefined;
   if (!file.isFile()) return `${path} is not a regular file`;
   if (await isMountPoint(real)) return `${path} is a mount point, so it cannot be replaced: mount its folder instead`;
+  const lost = await notCarried(real, file);
+  if (lost !== undefined) return lost;
   const me = process.getuid?.();
   if (me === undefined || me === 0) return undefined;
   const parent = await stat(folder);
@@ -351,16 +374,20 @@ async function guarded<T>(scope: Scope, path: string, effect: 'none' | 'unknown'
 
 function failed(scope: Scope, path: string, error: unknown, effect: 'none' | 'unknown'): unknown {
   const code = errorCode(error);
+  if (error instanceof NotCarriedOver)
+    return outerError(scope, `${path}: ${error.message}`, { effect, retryable: false, code: error.code });
   // ours already, or no error of the file system
   if (error instanceof Stale || (error as OuterError).name === 'OuterError' || code === undefined) return error;
   return outerError(scope, `${path}: ${words(code)}`, { effect, retryable: RETRYABLE.has(code), code });
 }
 
-const RETRYABLE = new Set(['EAGAIN', 'EBUSY', 'EMFILE', 'ENFILE', 'ETIMEDOUT', 'ESTALE', 'EINTR']);
+/** Not EBUSY: for a name that is a mount point, which it stays. */
+const RETRYABLE = new Set(['EAGAIN', 'EMFILE', 'ENFILE', 'ETIMEDOUT', 'ESTALE', 'EINTR']);
 
 const WORDS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'not permitted (owner, immutable flag or mount option)',
+  EBUSY: 'is a mount point, so it cannot be replaced: mount its folder instead',
   EROFS: 'the file system is mounted read-only',
   ENOSPC: 'no space left on the device',
   EDQUOT: 'the disk quota is used up',
