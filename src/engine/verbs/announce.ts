@@ -4,11 +4,13 @@ import { EXIT } from '../../errors/exit-codes.ts';
 import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
+import { roleOf } from '../roles.ts';
 import { type LeaseOptions, monotonicNow, withLease } from '../run.ts';
 import { fold, type WindowState } from '../window.ts';
 import { count, span } from '../words.ts';
 import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { type Told, toldBy } from './told.ts';
 import { endedMeanwhile, liveWindow, newWindowId, openAlready, openedEvent, refuseOther } from './windows.ts';
 
 export interface AnnounceOptions extends LeaseOptions {
@@ -68,19 +70,32 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
     const exit = result.stopped ? EXIT.HUMAN : EXIT.DONE;
     await run.append(state, [{ type: 'run', state: 'ended', verb: 'announce', owner: run.lease.owner.name, exit }]);
     const failed = result.failures.length;
+    const notices = prepared.steps.filter((step) => roleOf(step) === 'notice');
+    const told = toldBy(prepared.steps, notices, result.failures);
+    const when = `${span(startsAt, until)} on ${startsAt.slice(0, 10)}`;
     return {
       verb: 'announce',
       exit,
       code: result.stopped ? 'E_HELD' : undefined,
       environment,
       window: state.id,
-      headline: `${environment} is ${moved ? 'now ' : ''}announced to be read-only ${span(startsAt, until)} on ${startsAt.slice(0, 10)}.${failed > 0 ? ` ${count(failed, 'notice')} could not follow:` : ''}`,
+      headline: `${environment} is ${moved ? 'now ' : ''}${told.nobody ? 'planned' : 'announced'} to be read-only ${when}.${missing(told, failed)}`,
       details: [...failureLines(result.failures), ...lookLines(state)],
       look: thingsToLookAt(state).length,
-      next: adoptOrCancel(options.windowMs),
+      next: [
+        ...adoptOrCancel(options.windowMs),
+        ...(notices.length === 0 ? [{ command: 'maint steps notice', why: 'what can tell people' }] : []),
+      ],
       state,
     };
   });
+}
+
+/** What was not told, in a sentence of its own. */
+function missing({ nobody, by, gap }: Told, failures: number): string {
+  if (gap === undefined) return failures > 0 ? ` ${count(failures, 'step')} could not follow:` : '';
+  const colon = failures > 0 ? ':' : '.';
+  return nobody ? ` Nobody was told: ${gap}${colon}` : ` Told by ${by.join(', ')} only: ${gap}${colon}`;
 }
 
 function mustBeAhead(state: WindowState): void {

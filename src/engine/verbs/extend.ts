@@ -11,6 +11,7 @@ import { count, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { type Told, toldBy } from './told.ts';
 import { liveWindow } from './windows.ts';
 
 export interface ExtendOptions extends LeaseOptions {
@@ -109,24 +110,33 @@ export async function note(
       { type: 'run', state: 'began', verb: 'note', owner: by },
       { type: 'note', text, by },
     ]);
-    const result = await converge(run.acting(state, tellers(prepared, state)), state.phase, {
-      verb: 'note',
-      partial: true,
-    });
-    const failed = result.failures.length;
+    const asked = tellers(prepared, state);
+    const result = await converge(run.acting(state, asked), state.phase, { verb: 'note', partial: true });
+    const told = toldBy(prepared.steps, asked, result.failures);
     await run.append(state, [{ type: 'run', state: 'ended', verb: 'note', owner: by, exit: EXIT.DONE }]);
     return {
       verb: 'note',
       exit: EXIT.DONE,
       environment,
       window: state.id,
-      headline: `Told: "${text}"${failed > 0 ? `, but ${count(failed, 'notice')} could not follow:` : ''}`,
+      headline: notedLine(text, told, result.failures.length),
       details: [...failureLines(result.failures), ...lookLines(state)],
       look: thingsToLookAt(state).length,
       next: [{ command: 'maint status' }],
       state,
     };
   });
+}
+
+function notedLine(text: string, { nobody, by, gap }: Told, failures: number): string {
+  const colon = failures > 0 ? ':' : '.';
+  if (nobody) return `Nobody was told: ${gap}. Only the journal and the report have the note "${text}"${colon}`;
+  if (gap !== undefined) return `Told by ${by.join(', ')} only: "${text}". ${capital(gap)}${colon}`;
+  return `Told by ${by.join(', ')}: "${text}"${failures > 0 ? `. ${count(failures, 'step')} could not follow:` : ''}`;
+}
+
+function capital(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
 /**
