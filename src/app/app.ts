@@ -5,7 +5,7 @@ import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step } from '../engine/contract.ts';
 import type { Progress } from '../engine/events.ts';
 import type { Journal } from '../engine/journal.ts';
-import type { Interrupt } from '../engine/run.ts';
+import type { Interrupt, Machine } from '../engine/run.ts';
 import type { Asking, Prepared, VerbHost } from '../engine/verbs/result.ts';
 import type { WindowState } from '../engine/window.ts';
 import type { Runbook, RunbookStep } from '../runbook/load.ts';
@@ -18,6 +18,8 @@ import { redactingJournal } from './redacting.ts';
 export interface AppOptions {
   /** --state */
   state?: string | undefined;
+  /** --by: who acts */
+  by?: string | undefined;
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
   version: string;
@@ -219,7 +221,7 @@ export class App {
     const { emit, confirm, interrupt, version, asks } = this.options;
     return {
       journal: await this.journal(),
-      machine: await thisMachine(),
+      machine: await this.machine(),
       clients,
       interrupt,
       emit,
@@ -227,6 +229,10 @@ export class App {
       asks,
       version,
     };
+  }
+
+  machine(): Promise<Machine> {
+    return thisMachine(this.options.by, this.options.env);
   }
 
   async close(): Promise<void> {

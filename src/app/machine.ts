@@ -2,13 +2,22 @@
 import { hostname, userInfo } from 'node:os';
 import type { Owner } from '../engine/journal.ts';
 import type { Machine } from '../engine/run.ts';
+import { personOf } from './who.ts';
 
-export async function thisMachine(): Promise<Machine> {
+/** `named`: --by. */
+export async function thisMachine(
+  named?: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<Machine> {
   const { isAlive, startTimeOf, thisProcess } = await import('../clients/process.ts');
   const name = `${hostname()}/${thisProcess().bootId}/${thisProcess().pidNamespace}`;
   return {
     name,
-    owner: (verb): Owner => ({ name: `${user()}@${hostname()}`, ...thisProcess(), verb }),
+    owner: (verb): Owner => ({
+      name: personOf(named, env, { user: user(), host: hostname() }),
+      ...thisProcess(),
+      verb,
+    }),
     dead: (owner) => isAlive(owner) === false,
     running: ({ pid, startTime, host }) => (host === name ? startTimeOf(pid) === startTime : undefined),
   };

@@ -5,7 +5,6 @@ import type { Step } from '../engine/contract.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import type { RunbookStep } from '../runbook/load.ts';
 import type { App, RunbookChoice } from './app.ts';
-import { thisMachine } from './machine.ts';
 import { lastWindow, liveHere } from './windows.ts';
 
 export interface ChosenQueue {
@@ -69,7 +68,7 @@ export async function withQueue<T>(
       });
     const one = await openQueueAt(queue);
     try {
-      return await work(one, (await thisMachine()).owner('queue').name);
+      return await work(one, (await app.machine()).owner('queue').name);
     } finally {
       await one.close();
     }

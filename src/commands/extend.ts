@@ -8,9 +8,12 @@ export class Extend extends MaintCommand {
   static override examples = ['<%= config.bin %> extend --by 15m', '<%= config.bin %> extend --until 03:30Z'];
   static override flags = {
     ...envFlag,
-    by: durationFlag({ description: 'this much later than planned' })(),
-    until: Flags.string({ description: 'a time in UTC: 03:30Z, or 2026-12-01T03:30Z', exclusive: ['by'] }),
     ...leaseFlags,
+    by: durationFlag({
+      description: 'this much later than planned',
+      hint: 'who acts stands in MAINT_BY here: MAINT_BY=ana maint extend --by 15m',
+    })(),
+    until: Flags.string({ description: 'a time in UTC: 03:30Z, or 2026-12-01T03:30Z', exclusive: ['by'] }),
     ...stateFlag,
   };
 

@@ -35,7 +35,15 @@ export const stepFlags = {
   only: Flags.string({ description: 'only these steps, by id', multiple: true, delimiter: ',' }),
   skip: Flags.string({ description: 'not these steps, by id', multiple: true, delimiter: ',' }),
 };
+export const byFlag = {
+  by: Flags.string({
+    description:
+      'who acts, for the journal, the report and the notices (default: MAINT_BY, else who called sudo, else the account)',
+    helpValue: 'NAME',
+  }),
+};
 export const leaseFlags = {
+  ...byFlag,
   yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
   takeover: Flags.boolean({ description: 'take the window over from a run that is acting; asks' }),
   wait: durationFlag({ description: 'wait this long for a run that is acting right now' })(),
@@ -56,15 +64,18 @@ export function windowFlags() {
 }
 
 /** A flag that takes "30m", "1h30m"; milliseconds. */
-export function durationFlag(options: { description: string; helpGroup?: string }) {
+export function durationFlag({ hint, ...options }: { description: string; helpGroup?: string; hint?: string }) {
   return Flags.custom<number>({
     ...options,
     helpValue: '30m',
     parse: async (text, _context, { name }) => {
       const ms = parseDuration(text);
       if (ms === undefined)
-        throw new MaintError('E_USAGE', `--${name} ${text} is no duration.`, {
-          details: ['allowed: a positive whole number with its unit, up to 30 days: 90s, 30m, 1h30m'],
+        throw new MaintError('E_USAGE', `--${name} ${text} is not a duration.`, {
+          details: [
+            'allowed: a positive whole number with its unit, up to 30 days: 90s, 30m, 1h30m',
+            ...(hint ? [hint] : []),
+          ],
           next: [`--${name} 30m`],
         });
       return ms;
@@ -91,7 +102,13 @@ export abstract class MaintCommand extends Command {
   }
 
   /** The composition root, wired to this terminal. */
-  protected async app(flags: { state?: string | undefined; json?: boolean; yes?: boolean }): Promise<App> {
+  protected async app(flags: {
+    state?: string | undefined;
+    json?: boolean;
+    yes?: boolean;
+    /** a number: the other --by, of extend */
+    by?: string | number | undefined;
+  }): Promise<App> {
     this.given = givenOf(flags);
     const [{ listenForSignals }, { createRenderer }, { outOf }] = await Promise.all([
       import('./interrupt.ts'),
@@ -104,6 +121,7 @@ export abstract class MaintCommand extends Command {
     const renderer = createRenderer(mode, outOf(process.stderr));
     const app = new App({
       state: flags.state,
+      by: typeof flags.by === 'string' ? flags.by : undefined,
       env: process.env,
       cwd: process.cwd(),
       version: this.config.version,

@@ -3,7 +3,7 @@
 import * as Flags from '@oclif/core/flags';
 import { chosenQueue, withQueue } from '../app/queue.ts';
 import { MaintError } from '../errors/catalogue.ts';
-import { MaintCommand } from './command.ts';
+import { byFlag, MaintCommand } from './command.ts';
 import { oneOfBoth, queueFlags, receiptsOf, selectionFlags, selectionOf } from './queue-flags.ts';
 
 export const moveFlags = {
@@ -11,6 +11,7 @@ export const moveFlags = {
   ...selectionFlags,
   reason: Flags.string({ description: 'why; it stays on record', required: true }),
   yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
+  ...byFlag,
   ...queueFlags,
 };
 

@@ -96,7 +96,7 @@ describe('the command line', () => {
       /--by cannot be combined with --until\nNext: maint extend --help/,
     ],
     [['end', '--leave', 'crons'], 64, /--leave needs --reason too\nNext: maint end --help/],
-    [['start', '--window', '0'], 64, /--window 0 is no duration/],
+    [['start', '--window', '0'], 64, /--window 0 is not a duration/],
     [['rehearse', '--format', 'xml'], 64, /text, json, junit, github/],
     [['steps', 'flag/fiel'], 64, /"flag\/fiel"[\s\S]*maint steps flag\/file/],
     [['completion', 'tcsh'], 64, /bash, zsh, fish/],
