@@ -28,7 +28,7 @@ export const runbookFlags = {
   ...envFlag,
   runbook: Flags.string({
     char: 'r',
-    description: 'the runbook (default: MAINT_RUNBOOK, runbooks/<env>.yaml, or the only one in runbooks/)',
+    description: 'the runbook (default: MAINT_RUNBOOK, the one in runbooks/ for this environment, or the only one there)',
   }),
 };
 export const stepFlags = {

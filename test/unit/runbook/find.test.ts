@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MaintError } from '../../../src/errors/catalogue.ts';
 import { type FindOptions, findRunbook } from '../../../src/runbook/find.ts';
 
@@ -48,8 +48,8 @@ test('several: listed', () => {
   expect([error.code, error.exit]).toEqual(['E_NO_RUNBOOK', 64]);
   expect(error.message).toBe('2 runbooks are in runbooks/, and none was named for "../prod".');
   expect(error.details).toEqual([
-    'runbooks/prod.yaml',
-    'runbooks/staging.yaml',
+    'runbooks/prod.yaml  cannot be read',
+    'runbooks/staging.yaml  cannot be read',
     'runbooks/surfaces.yaml  no steps in it',
   ]);
   expect(error.next[0]).toBe('--runbook runbooks/prod.yaml');
@@ -62,4 +62,82 @@ test('none', () => {
   expect(error.message).toContain('runbooks/ holds no YAML file with steps');
   expect(error.next).toContain('or write runbooks/prod.yaml');
   expect(refused({ runbook: '' }).exit).toBe(64);
+});
+
+describe('by the environment that stands in it', () => {
+  const text = (name: string, content: string) => {
+    put();
+    writeFileSync(join(cwd, 'runbooks', name), content);
+  };
+  const of = (environment: string, more = '') => `version: 1\nenvironment: ${environment}\nsteps: []\n${more}`;
+
+  test('whatever the file is called', () => {
+    text('reindex.yaml', of('prod'));
+    text('nightly.yml', of('staging'));
+    expect(find({ environment: 'prod' })).toBe('runbooks/reindex.yaml');
+    expect(find({ environment: 'staging' })).toBe('runbooks/nightly.yml');
+  });
+
+  test('in quotes, with a comment, as JSON', () => {
+    text('a.yaml', of('"prod" # the real one'));
+    text('b.yaml', '{"version": 1, "environment": "staging", "steps": []}');
+    text('c.yaml', of("'test'"));
+    expect(find({ environment: 'prod' })).toBe('runbooks/a.yaml');
+    expect(find({ environment: 'staging' })).toBe('runbooks/b.yaml');
+    expect(find({ environment: 'test' })).toBe('runbooks/c.yaml');
+  });
+
+  test('or in its environments', () => {
+    text('main.yaml', of('prod', 'environments:\n  prod-eu: { contact: "#eu" }\n  staging: {}\n'));
+    text('other.yaml', of('test'));
+    expect(find({ environment: 'prod-eu' })).toBe('runbooks/main.yaml');
+    expect(find({ environment: 'staging' })).toBe('runbooks/main.yaml');
+  });
+
+  test('before a file that only has its name', () => {
+    text('prod.yaml', of('staging'));
+    text('real.yaml', of('prod'));
+    expect(find({ environment: 'prod' })).toBe('runbooks/real.yaml');
+  });
+
+  test('of several the one that is named after it', () => {
+    text('prod.yaml', of('prod'));
+    text('short.yaml', of('prod'));
+    expect(find({ environment: 'prod' })).toBe('runbooks/prod.yaml');
+  });
+
+  test('several, none named after it: listed', () => {
+    text('long.yaml', of('prod'));
+    text('short.yaml', of('prod'));
+    text('broken.yaml', 'steps: [\n');
+    const error = refused({ environment: 'prod' });
+    expect(error).toMatchObject({
+      code: 'E_NO_RUNBOOK',
+      message: '2 runbooks in runbooks/ are for "prod".',
+      details: [
+        'runbooks/broken.yaml  cannot be read',
+        'runbooks/long.yaml  for prod',
+        'runbooks/short.yaml  for prod',
+      ],
+      next: ['--runbook runbooks/long.yaml', '--runbook runbooks/short.yaml'],
+    });
+  });
+
+  test('what cannot be read is found by its name, and told by who reads it', () => {
+    text('prod.yaml', 'steps: [\n');
+    text('staging.yaml', of('staging'));
+    expect(find({ environment: 'prod' })).toBe('runbooks/prod.yaml');
+  });
+
+  test('a slip names what is near', () => {
+    text('a.yaml', of('prod'));
+    text('b.yaml', of('staging'));
+    expect(refused({ environment: 'prdo' }).next).toEqual([
+      '--env prod',
+      '--runbook runbooks/a.yaml',
+      '--runbook runbooks/b.yaml',
+      'or set MAINT_RUNBOOK',
+    ]);
+    expect(refused().next.slice(0, 2)).toEqual(['--env prod', '--env staging']);
+  });
 });
