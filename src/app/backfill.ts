@@ -57,8 +57,7 @@ export async function backfill(app: App, params: BackfillParams, release: string
           total: applied + dead + Math.max(0, left),
         }),
     });
-    const result = done.left === 0 ? 'ok' : 'look';
-    emit({ type: 'step-ended', ...label, result, text: `${done.applied} applied`, ms: monotonicNow() - began });
+    emit({ type: 'step-ended', ...label, result: 'ok', text: '', ms: monotonicNow() - began, inResult: true });
     if (interrupt.signal.aborted) throw interrupt.signal.reason;
     return done;
   } catch (error) {

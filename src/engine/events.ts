@@ -147,6 +147,8 @@ export type Progress =
       result: 'ok' | 'look' | 'failed' | 'skipped';
       text: string;
       ms: number;
+      /** the verb's own result says it: a renderer only takes away what was under way */
+      inResult?: true | undefined;
     }
   /** a wait that belongs to no step: a lease, an outcome that may still come */
   | { type: 'waiting'; text: string; until: number }

@@ -33,6 +33,7 @@ export const CATALOGUE = {
     what: 'The window is closed, and something was written while writes were refused.',
   },
   E_NOT_READ_ONLY: { exit: EXIT.HUMAN, what: 'A window is open, and writes are possible, or nobody can tell.' },
+  E_CHECK_FAILED: { exit: EXIT.HUMAN, what: 'A check found what must not be during a window; nothing was changed.' },
   E_HELD: { exit: EXIT.HUMAN, what: 'A step failed, and the runbook says to hold.' },
   E_ORPHAN: { exit: EXIT.HUMAN, what: 'The flag holds a window that this state does not know.' },
   E_ELSEWHERE: { exit: EXIT.HUMAN, what: 'A command of the last run may still run on another machine.' },

@@ -28,7 +28,8 @@ export const runbookFlags = {
   ...envFlag,
   runbook: Flags.string({
     char: 'r',
-    description: 'the runbook (default: MAINT_RUNBOOK, the one in runbooks/ for this environment, or the only one there)',
+    description:
+      'the runbook (default: MAINT_RUNBOOK, the one in runbooks/ for this environment, or the only one there)',
   }),
 };
 export const stepFlags = {

@@ -65,6 +65,7 @@ function plain(out: Out, clock: () => number): Renderer {
         }
         case 'step-ended':
           said.delete(progress.step);
+          if (progress.inResult) return;
           out.write(`${endedLine(progress, ids)}\n`);
           return;
         case 'waiting':

@@ -255,7 +255,7 @@ export function terminalRenderer(out: Out): Renderer {
         }
         case 'step-ended': {
           const row = find(progress.step) ?? begin(progress.step, 'step', '');
-          row.ended = { mark: MARKS[progress.result], text: progress.text, ms: progress.ms };
+          row.ended = { mark: progress.inResult ? '' : MARKS[progress.result], text: progress.text, ms: progress.ms };
           over(row);
           return;
         }

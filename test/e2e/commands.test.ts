@@ -285,7 +285,9 @@ test('a window from its start to its report', async () => {
   database.close();
   const found = await maint(['verify']);
   expect(found.exit).toBe(68);
-  expect(found.out).toMatch(/✔ flag [\s\S]*✘ no-writes .*documents/);
+  expect(found.out).toMatch(/✔ flag [\s\S]*✘ no-writes .*documents[\s\S]*E_CHECK_FAILED {2}prod is read-only/);
+  // each check once, on whichever stream
+  expect(`${found.out}${found.err}`.match(/[✔✘] \S+/g)).toEqual(['✔ flag', '✔ crons', '✘ no-writes']);
 
   // the row is never green: the end is done, and somebody has to look
   expect(await json(shapes.VerbShape, ['end', '--soak', '1s'])).toMatchObject({ exit: 68, phase: 'closed' });

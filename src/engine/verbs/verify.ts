@@ -71,6 +71,7 @@ async function checkNow(host: VerbHost, step: Step, state: WindowState): Promise
     result: outcome === 'pass' ? 'ok' : outcome === 'fail' ? 'failed' : 'look',
     text: [summary, ...findings].join(' · '),
     ms: monotonicNow() - began,
+    inResult: true,
   });
   return { step: step.id, uses: step.plugin.name, outcome, summary, findings };
 }
@@ -105,7 +106,7 @@ function codeOf({ phase }: WindowState, is: Truth, verified: readonly Verified[]
   const promised = phase === 'open' && is.reason !== 'no wall';
   if (promised && is.writes !== 'refused') return 'E_NOT_READ_ONLY';
   if (is.reason === 'still held') return 'E_LEFT_BEHIND';
-  return verified.some(({ outcome }) => outcome === 'fail') ? 'E_FAILED' : undefined;
+  return verified.some(({ outcome }) => outcome === 'fail') ? 'E_CHECK_FAILED' : undefined;
 }
 
 function lead(environment: string, { phase }: WindowState, is: Truth): string {

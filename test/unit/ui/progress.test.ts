@@ -19,6 +19,14 @@ function plain() {
   return { renderer, text: () => text, pass: (ms: number) => (now += ms) };
 }
 
+test('what the result says is not said twice', () => {
+  const { renderer, text } = plain();
+  renderer.emit(began('no-writes'));
+  renderer.emit({ type: 'step-doing', step: 'no-writes', text: 'watching' });
+  renderer.emit({ ...(ended('no-writes', '0 rows', 11_000) as object), inResult: true } as Progress);
+  expect(text()).toBe('    no-writes   watching\n');
+});
+
 test('a start that is undone', () => {
   const { renderer, text } = plain();
   const events: Progress[] = [
