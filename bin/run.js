@@ -23,7 +23,24 @@ if (process.argv.length === 3 && (first === '--version' || first === '-v' || fir
   process.stderr.write(`maint needs Node 24 or later, and this is ${process.version}.\nNext: ${next}\n`);
   process.exitCode = 64;
 } else {
+  // Libraries ask for a home and a shell while they are loaded; a uid without a name has none, and needs none here.
+  const os = process.getBuiltinModule('node:os');
+  const { homedir, userInfo } = os;
+  os.homedir = () => orElse(homedir, os.tmpdir);
+  os.userInfo = (options) =>
+    orElse(
+      () => userInfo(options),
+      () => ({ username: '', uid: process.getuid(), gid: process.getgid(), shell: null, homedir: '' }),
+    );
   module.enableCompileCache();
   const { main } = await import('../dist/main.js');
   await main(import.meta.url, pjson);
+}
+
+function orElse(ask, other) {
+  try {
+    return ask();
+  } catch {
+    return other();
+  }
 }

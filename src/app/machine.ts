@@ -1,7 +1,8 @@
 // This machine and this process, as the run lease names them.
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import type { Owner } from '../engine/journal.ts';
 import type { Machine } from '../engine/run.ts';
+import { userName } from '../engine/who.ts';
 import { personOf } from './who.ts';
 
 /** `named`: --by. */
@@ -24,9 +25,5 @@ export async function thisMachine(
 }
 
 function user(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return process.env['USER'] ?? 'unknown';
-  }
+  return userName() ?? process.env['USER'] ?? 'unknown';
 }

@@ -1,7 +1,7 @@
 // Where the state is: --state, else MAINT_STATE, else the XDG state folder.
 import { readFileSync, realpathSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { homeFolder } from '../engine/who.ts';
 import { MaintError } from '../errors/catalogue.ts';
 
 const ALLOWED = 'allowed: a path, sqlite:PATH, file:PATH or postgres://HOST/DATABASE';
@@ -18,7 +18,9 @@ export function locate({ state, env }: Where): string {
   if (env.MAINT_STATE) return pathOf(env.MAINT_STATE, 'MAINT_STATE');
   const base = env.XDG_STATE_HOME;
   // a relative one is to be ignored, says the XDG Base Directory Specification
-  const folder = base && isAbsolute(base) ? base : join(env.HOME || homedir(), '.local', 'state');
+  const home = homeFolder(env);
+  const folder = base && isAbsolute(base) ? base : home && join(home, '.local', 'state');
+  if (!folder) throw refused('nobody said where windows are kept, and this user has no home folder');
   return join(folder, 'maint', 'state.db');
 }
 

@@ -1,7 +1,7 @@
 // A state's postgres:// address: where it is, how to get there, and its name free of secrets. Read here and not by pg,
 // whose words for a wrong address would quote it, and whose meaning of sslmode changes with its next major.
 import { readFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
+import { userName } from '../engine/who.ts';
 import { MaintError } from '../errors/catalogue.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -73,7 +73,8 @@ export function postgresPlace(state: string, from: '--state' | 'MAINT_STATE', en
   const portText = given('port') ?? (url.port || env['PGPORT'] || '5432');
   const port = Number(portText);
   if (!/^\d+$/.test(portText) || port < 1 || port > 65_535) throw refused(`has no port: ${portText}`);
-  const user = decoded(url.username) || given('user') || env['PGUSER'] || env['USER'] || userInfo().username;
+  const user = decoded(url.username) || given('user') || env['PGUSER'] || env['USER'] || userName();
+  if (user === undefined) throw refused('names no user, and this uid has no name that could stand in');
   const path = url.pathname.length > 1 ? url.pathname : `/${encodeURIComponent(env['PGDATABASE'] || user)}`;
   const database = decoded(path.slice(1));
   if (database.includes('/')) throw refused('holds more than a database behind its host');

@@ -8,6 +8,7 @@ import { parseDuration } from '../engine/duration.ts';
 import type { Lease } from '../engine/journal.ts';
 import type { LeaseOptions } from '../engine/run.ts';
 import type { Asking, VerbResult } from '../engine/verbs/result.ts';
+import { workingFolder } from '../engine/who.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { canAsk, isScreen, type Mode, modeOf } from './mode.ts';
@@ -84,6 +85,15 @@ export function durationFlag({ hint, ...options }: { description: string; helpGr
   });
 }
 
+/** Relative names count from it, and nobody could say what they mean. */
+function here(): string {
+  const folder = workingFolder();
+  if (folder !== undefined) return folder;
+  throw new MaintError('E_USAGE', 'The folder that this was typed in is gone. Nothing changed.', {
+    next: ['cd to a folder that is there, then the same command'],
+  });
+}
+
 const STATUS = ['maint status'];
 
 function wasCutOff(error: unknown): boolean {
@@ -124,7 +134,7 @@ export abstract class MaintCommand extends Command {
       state: flags.state,
       by: typeof flags.by === 'string' ? flags.by : undefined,
       env: process.env,
-      cwd: process.cwd(),
+      cwd: here(),
       version: this.config.version,
       interrupt,
       // Before the layout: half a secret at the edge of the screen would not be known as one.

@@ -1,6 +1,6 @@
 // Lines as a screen shows them: how wide they are, where they break, what colour they have. A pipe gets them as they are.
-import { homedir } from 'node:os';
 import { stripVTControlCharacters, styleText } from 'node:util';
+import { homeFolder, workingFolder } from '../engine/who.ts';
 
 /** Made when a line needs it: it takes longer than the rest of `maint status`. */
 let graphemes: Intl.Segmenter | undefined;
@@ -20,8 +20,8 @@ export function clean(text: string): string {
 }
 
 /** Paths as somebody in `folder` would type them. */
-export function near(text: string, folder = process.cwd(), home = homedir()): string {
-  const here = folder === '/' ? text : text.replaceAll(`${folder}/`, '');
+export function near(text: string, folder = workingFolder() ?? '', home = homeFolder() ?? ''): string {
+  const here = folder === '/' || folder === '' ? text : text.replaceAll(`${folder}/`, '');
   return home === '/' || home === '' ? here : here.replaceAll(`${home}/`, '~/');
 }
 

@@ -1,8 +1,8 @@
-import { userInfo } from 'node:os';
 import { z } from 'zod';
 import { type Change, defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
 import type { FileSeen, Reader } from '../../engine/io.ts';
 import { type Misspelt, path, spelled } from '../../engine/secret.ts';
+import { userName } from '../../engine/who.ts';
 import {
   commandOf,
   identify,
@@ -255,12 +255,7 @@ function whose({ user }: Params): string {
 }
 
 function me(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    // a container may run as a number that has no name
-    return `uid ${process.getuid?.() ?? ''}`;
-  }
+  return userName() ?? `uid ${process.getuid?.() ?? ''}`;
 }
 
 function hasUserField({ file }: Params): boolean {
