@@ -2,9 +2,10 @@
 
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { stripVTControlCharacters } from 'node:util';
 import { z } from 'zod';
 import { defineResource, type Is, Unknown, whileHeld } from '../../engine/contract.ts';
-import { beginning } from '../../engine/cut.ts';
+import { beginning, cutText } from '../../engine/cut.ts';
 import type { Reader } from '../../engine/io.ts';
 import { path } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
@@ -23,7 +24,7 @@ const argv = (description: string) =>
 
 export const CommandParams = z
   .strictObject({
-    observe: argv('prints the state as one word, or nothing where there is none; must change nothing'),
+    observe: argv('prints the state as one word to stdout, or nothing at all where there is none; must change nothing'),
     write: argv(
       'brings it from MAINT_FROM to MAINT_TO (both may be empty: none); also told: MAINT_WINDOW, MAINT_UNTIL',
     ),
@@ -129,12 +130,21 @@ async function settled(io: Reader, params: CommandParams, ms: number, to: Is<Com
 }
 
 async function look(io: Reader, params: CommandParams): Promise<Is<CommandState> | Unknown> {
-  const { stdout } = await io.exec.read(params.observe, within(params));
-  const value = stdout.trim();
-  if (value === '') return null;
+  const { stdout, stderr } = await io.exec.read(params.observe, within(params));
+  // a colour says nothing about the state
+  const value = stripVTControlCharacters(stdout).trim();
+  const name = basename(params.observe[0]!);
+  if (value === '') {
+    // Nothing means that the thing is not there: that is not said by accident.
+    const words = stripVTControlCharacters(stderr).trim();
+    if (words === '' && stdout.trim() === '') return null;
+    const why =
+      words === '' ? 'only control characters' : `nothing, and this to stderr: ${JSON.stringify(cutText(words, 80))}`;
+    return new Unknown(`${name} must print one word to stdout, and printed ${why}`);
+  }
   const wrong = wrongWord(value);
   if (!wrong) return { value };
-  return new Unknown(`${basename(params.observe[0]!)} must print one word, and printed ${wrong}`);
+  return new Unknown(`${name} must print one word, and printed ${wrong}`);
 }
 
 function wrongWord(value: string): string | undefined {

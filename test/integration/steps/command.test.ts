@@ -99,12 +99,27 @@ describe('nonsense', () => {
     ['several lines', 'echo one; echo two', '2 lines, beginning with "one\\ntwo"'],
     ['a flood', 'head -c 3000 /dev/zero | tr "\\0" x', '3,000 characters'],
     ['bytes', 'printf "a\\377\\376b"', 'something that is no text'],
-    ['a terminal escape', 'printf "\\033[31mred"', 'something that is no text'],
+    ['a bell', 'printf "red\\007"', 'something that is no text'],
+    ['a backspace', 'printf "ref\\bd"', 'something that is no text'],
+    ['only a colour', 'printf "\\033[31m\\033[0m\\n"', 'only control characters'],
+    ['the word on the wrong stream', 'echo running >&2', 'nothing, and this to stderr: "running"'],
+    ['a complaint', 'echo "cannot connect" >&2', 'nothing, and this to stderr: "cannot connect"'],
   ])('%s', async (_name, body, words) => {
     script('observe', body);
     const seen = await see();
     expect(seen).toBeInstanceOf(Unknown);
-    expect(seen).toMatchObject({ refused: false, why: `observe must print one word, and printed ${words}` });
+    expect(seen).toMatchObject({ refused: false });
+    expect((seen as Unknown).why.replace(' to stdout', '')).toBe(`observe must print one word, and printed ${words}`);
+  });
+
+  test.each([
+    ['colours', 'printf "\\033[32mrunning\\033[0m\\n"'],
+    ['a colour that is reset by nobody', 'printf "\\033[1;38;5;208mrunning"'],
+    ['a link', 'printf "\\033]8;;http://x\\007running\\033]8;;\\007"'],
+    ['words on the other stream as well', 'echo "a warning" >&2; echo running'],
+  ])('%s around the word say nothing about the state', async (_name, body) => {
+    script('observe', body);
+    expect(await see()).toEqual({ value: 'running' });
   });
 
   test('no state at all, or one that cannot be told after a write', async () => {
