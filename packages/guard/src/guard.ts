@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { BodyReader } from './adapters/body.ts';
+import { type ContinueServer, guardContinue } from './adapters/continue.ts';
 import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import { expressMiddleware, type Middleware } from './adapters/express.ts';
 import { type FastifyPlugin, fastifyPlugin } from './adapters/fastify.ts';
@@ -116,6 +117,11 @@ export interface Guard {
    * asks `readOnly()` for each message, or wraps what a message does with `call`.
    */
   upgrade(listener: UpgradeListener): UpgradeListener;
+  /**
+   * For clients that send `Expect: 100-continue`: `guard.expect(server)`, once, with any of the adapters. Without it a
+   * refusal is right, and comes after Node.js has told the client to send its body. Returns the server.
+   */
+  expect<Server extends ContinueServer>(server: Server): Server;
   /**
    * A tool with side effects. While the system is read-only its function is not called, and the wrapped one rejects with
    * a `ReadOnlyError`, or returns `{ error }` with `onRefused: 'return'`.
@@ -509,6 +515,26 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
+  /** By its head alone, and without a count: for who is refused in the next moment. */
+  function refusedUnread(request: IncomingRequest): boolean {
+    try {
+      const now = clock();
+      if (!isHeld(keeper.current, now)) return false;
+      const verdict = judge(rules, request);
+      const replay = verdict.write && request.headers['maint-replay'] !== undefined;
+      const { action } = decideHeld(
+        keeper.current,
+        replay ? { ...verdict, how: 'refuse', ifWrite: 'refuse' } : verdict,
+        now,
+        deciding,
+      );
+      return action === 'refuse' || action === 'drop' || (action === 'buffer' && !buffering);
+    } catch (error) {
+      fault(error);
+      return false;
+    }
+  }
+
   function counts(): GuardCounts {
     const flagAgeMs = keeper.ageMs();
     const stale = flagAgeMs === null || flagAgeMs > (options.staleAfterMs ?? 10_000);
@@ -544,6 +570,7 @@ export function createGuard(options: GuardOptions): Guard {
     hono: () => honoMiddleware(admit),
     fetch: (handler) => guardFetch(admit, handler),
     upgrade: (listener) => guardUpgrade(upgradeRefusal, listener),
+    expect: (server) => guardContinue(refusedUnread, server),
     tool: ((fn, options) => named(fn, { ...options, kind: 'tool' })) as Guard['tool'],
     call: named as Guard['call'],
     job:

@@ -1,4 +1,5 @@
 export type { BodyRead, BodyReader } from './adapters/body.ts';
+export type { ContinueServer } from './adapters/continue.ts';
 export type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 export type { Middleware } from './adapters/express.ts';
 export type { FastifyPlugin } from './adapters/fastify.ts';

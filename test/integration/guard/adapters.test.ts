@@ -95,6 +95,7 @@ async function onFastify(options: Partial<GuardOptions>): Promise<World> {
     });
   });
   await app.ready();
+  guard.expect(app.server);
   const world: World = { guard, sink, port: 0, received: 0, handled: 0, finish() {}, close: () => app.close() };
   await app.listen({ port: 0, host: '127.0.0.1' });
   world.port = (app.server.address() as AddressInfo).port;
@@ -149,6 +150,7 @@ async function onFetch(options: Partial<GuardOptions>): Promise<World> {
 }
 
 async function listening(server: Server, guard: Guard, sink: FlagSink): Promise<World> {
+  guard.expect(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -210,6 +212,30 @@ describe.each([
     expect(read.headers.get('read-only')).toMatch(/^\?1;until=@\d+;window="w-1"$/);
     expect(await read.text()).toContain('ok');
     expect(world.guard.counts().refused).toMatchObject({ http: 2, bySurface: { unnamed: 2 } });
+  });
+
+  test('who asks whether to send a body is refused before "go on", and hears it where the write passes', async () => {
+    const asking = async () => {
+      const body = '{"a":"of this service"}';
+      const socket = connect(world.port, '127.0.0.1');
+      let heard = '';
+      socket.on('data', (chunk) => {
+        heard += chunk;
+        if (/^HTTP\/1\.1 100 Continue\r\n\r\n$/.test(heard)) socket.write(body);
+      });
+      socket.write(
+        `POST /items HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`,
+      );
+      await once(socket, 'close');
+      return [...heard.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status));
+    };
+    world.sink.document(ON);
+    expect(await asking()).toEqual([503]);
+    expect(world.handled).toBe(0);
+    expect(world.guard.counts().refused.http).toBe(1);
+    world.sink.document(null);
+    expect(await asking()).toEqual([100, 200]);
+    expect(world.received).toBeGreaterThan(20);
   });
 
   test('a GET that writes is refused by its surface, HEAD without a body', async () => {
