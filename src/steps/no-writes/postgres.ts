@@ -129,6 +129,23 @@ const RIGHTS = statement(
   `select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as stats, current_user::text as role`,
 );
 
+const FOREIGN = statement(
+  'postgres.foreign-tables',
+  `select case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name, s.srvname::text as server
+   from pg_foreign_table f join pg_class c on c.oid = f.ftrelid join pg_namespace n on n.oid = c.relnamespace
+     join pg_foreign_server s on s.oid = f.ftserver
+   order by 1 limit 1000`,
+);
+// By ALTER ROLE, for one database or all of them, and by ALTER DATABASE. What a session has set itself nobody can see.
+const UNCOUNTED = statement(
+  'postgres.roles-that-are-not-counted',
+  `select distinct coalesce(r.rolname::text, 'everybody') as role
+   from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) as one
+   where split_part(one, '=', 1) = 'track_counts' and not split_part(one, '=', 2)::boolean
+     and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+   order by 1 limit 100`,
+);
+
 const LARGE_OBJECTS = 'pg_catalog.pg_largeobject';
 
 export const noWritesPostgres = defineCheck<Params, Evidence>({
@@ -151,9 +168,16 @@ export const noWritesPostgres = defineCheck<Params, Evidence>({
       hold: context.params.hold_for_audit,
     });
     // Who wrote is asked when the watch begins, not while the walls wait.
-    if (context.moment === 'reopen' || context.moment === 'audit') return result;
+    if (context.moment === 'reopen') return result;
+    const blind = await blindSpots(io, context.params).catch(() => []);
+    const seen =
+      blind.length === 0
+        ? result
+        : { ...result, summary: `${result.summary}; not covered: ${blind.map(({ what }) => what).join(', ')}` };
+    const findings = [...result.findings, ...blind.map(({ why }) => why)];
+    if (context.moment === 'audit') return { ...seen, findings };
     const lost = await lostWithoutRights(io, context.params).catch(() => []);
-    return { ...result, findings: [...result.findings, ...lost] };
+    return { ...seen, findings: [...findings, ...lost] };
   },
   asks: 'the server is asked what it counts',
   async usable(io, params) {
@@ -176,6 +200,28 @@ function unfit(server: Server): string[] {
     return ['this is a replica, which does not tell what the primary is written to: give the address of the primary'];
   if (server.counts !== 'on') return ['track_counts is off: the server does not count what is written'];
   return [];
+}
+
+/** "0 rows" says nothing about these, so it is never said without them. */
+async function blindSpots(io: Reader, { url }: Params): Promise<{ what: string; why: string }[]> {
+  const foreign = await io.postgres.rows<{ name: string; server: string }>(url, FOREIGN);
+  const uncounted = await io.postgres.rows<{ role: string }>(url, UNCOUNTED);
+  const few = (names: readonly string[]) =>
+    names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
+  const spots: { what: string; why: string }[] = [];
+  if (foreign.length > 0)
+    spots.push({
+      what: `${foreign.length} foreign ${foreign.length === 1 ? 'table' : 'tables'}`,
+      why: `not covered: the foreign ${foreign.length === 1 ? 'table' : 'tables'} ${few(foreign.map(({ name }) => name))}; only ${few([...new Set(foreign.map(({ server }) => server))])} knows what is written to them: check that server as well`,
+    });
+  if (uncounted.length > 0) {
+    const roles = uncounted.map(({ role }) => role);
+    spots.push({
+      what: `what ${few(roles)} writes`,
+      why: `not counted: what ${few(roles)} writes, for which track_counts is off; ALTER ROLE … RESET track_counts, or the log alone can tell`,
+    });
+  }
+  return spots;
 }
 
 /** Nothing is missing for the verdict; only less is said about who. */

@@ -280,6 +280,32 @@ describeWith('postgres', 'no-writes/postgres', () => {
     await server?.stop();
   });
 
+  test('what the counters of this server cannot see is named beside every "0 rows"', async () => {
+    const name = await database('blind');
+    const other = await database('seeing');
+    await server.sql(
+      `create foreign data wrapper nothing no handler; create server elsewhere foreign data wrapper nothing;
+       create schema far; create foreign table far.prices (id int) server elsewhere; create foreign table stock (id int) server elsewhere;
+       create role silent login; alter role silent in database ${name} set track_counts = 'no'; alter role app set track_counts = on;`,
+      name,
+    );
+    const result = await watched(name, { for: '1s' }).at('open');
+    expect(result.summary).toMatch(/^0 rows.*; not covered: 2 foreign tables, what silent writes$/);
+    expect(result.findings).toEqual([
+      'not covered: the foreign tables far.prices, stock; only elsewhere knows what is written to them: check that server as well',
+      'not counted: what silent writes, for which track_counts is off; ALTER ROLE … RESET track_counts, or the log alone can tell',
+    ]);
+    expect((await watched(other, { for: '1s' }).at('open')).summary).not.toContain('not covered');
+    await server.sql(`alter database ${other} set track_counts = off`);
+    const everybody = await watched(other, { for: '1s' })
+      .at('open')
+      .catch((error: Error) => error);
+    expect(String((everybody as Error).message ?? (everybody as { summary: string }).summary)).toMatch(
+      /track_counts is off|what everybody writes/,
+    );
+    await server.sql(`alter role silent in database ${name} reset all; alter role app reset all; drop role silent`);
+  });
+
   test('among thousands of reads a second: a write that is told ten seconds late is found and named; where there is none, noise does not alarm', async () => {
     const [busy, quiet] = [await database('busy'), await database('quiet')];
     const bench = join(dirname(programOf('postgres')!), 'pgbench');
