@@ -18,10 +18,10 @@ export function markdown(report: Report, options: { full?: boolean } = {}): stri
     ...lookAt(report),
     '',
     '---',
-    ...notices(report, clock),
+    ...notices(report, full, clock),
     ...changed(report, full, clock),
-    ...wrong(report, clock),
-    ...done(report, clock),
+    ...wrong(report, full, clock),
+    ...done(report, full, clock),
     ...checks(report, full, clock),
     ...timeline(report, full, clock),
     ...(full
@@ -32,6 +32,9 @@ export function markdown(report: Report, options: { full?: boolean } = {}): stri
 }
 
 type Clock = (time: string) => string;
+
+/** The first page stays one page. */
+const LOOK_MAX = 20;
 
 /** Only the clock on the day of the window; the day stands above. */
 function clockOf({ times }: Report): Clock {
@@ -118,7 +121,7 @@ function periods({ readOnly }: Report, clock: Clock): string[] {
   if (!readOnly) return ['No wall was closed: writes were never refused.'];
   return readOnly.periods.map(
     ({ from, to, ms, fromIs, toIs }) =>
-      `Read-only ${clock(from)} to ${to === null ? 'now' : clock(to)}, ${lasting(ms)}: from ${fromIs} to ${toIs}.`,
+      `Read-only ${clock(from)} to ${to === null ? 'now' : clock(to)}, ${lasting(ms)}. Begin: ${fromIs}. End: ${toIs}.`,
   );
 }
 
@@ -160,11 +163,18 @@ function who(report: Report, clock: Clock): string[] {
 }
 
 function lookAt({ look }: Report): string[] {
-  return ['', '## Things to look at', '', ...(look.length === 0 ? ['Nothing.'] : list(look.map((line) => text(line))))];
+  return ['', '## Things to look at', '', ...(look.length === 0 ? ['Nothing.'] : list(lookLines(look)))];
 }
 
-function notices({ notices: all }: Report, clock: Clock): string[] {
-  return section('Notices', ['what', 'step', 'planned', 'told'], all, (one) => [
+/** "step thing  what": two spaces stand between the columns of a terminal. */
+function lookLines(look: readonly string[]): string[] {
+  const lines = look.slice(0, LOOK_MAX).map((line) => text(line.replace(/ {2,}/, ': ')));
+  const more = look.length - lines.length;
+  return more > 0 ? [...lines, `and ${count(more, 'more', 'more')} (--format json has them all)`] : lines;
+}
+
+function notices({ notices: all }: Report, full: boolean, clock: Clock): string[] {
+  return section('Notices', ['what', 'step', 'planned', 'told'], all, full, (one) => [
     one.what,
     one.step,
     one.planned === null ? '' : clock(one.planned),
@@ -174,14 +184,14 @@ function notices({ notices: all }: Report, clock: Clock): string[] {
 
 function changed(report: Report, full: boolean, clock: Clock): string[] {
   if (full)
-    return section('Every change', ['at', 'step', 'what', 'change'], report.changes, (one) => [
+    return section('Every change', ['at', 'step', 'what', 'change'], report.changes, full, (one) => [
       clock(one.at),
       one.step,
       one.id,
       `${changeWords(one.before, one.after)}${one.outcome === 'written' ? '' : ` (${one.outcome})`}`,
     ]);
   const steps = [...Map.groupBy(report.changes, ({ step }) => step)];
-  return section('What was changed', ['step', 'changes', 'what'], steps, ([step, all]) => [
+  return section('What was changed', ['step', 'changes', 'what'], steps, full, ([step, all]) => [
     step,
     countOf(all),
     namesOf(all.map(({ id }) => id)),
@@ -198,21 +208,21 @@ function countOf(all: readonly ReportedChange[]): string {
   ].join(', ');
 }
 
-function wrong(report: Report, clock: Clock): string[] {
+function wrong(report: Report, full: boolean, clock: Clock): string[] {
   return [
-    ...section('Not restored', ['step', 'what', 'before', 'why'], report.leftovers, (one) => [
+    ...section('Not restored', ['step', 'what', 'before', 'why'], report.leftovers, full, (one) => [
       one.step,
       one.id,
       stateWords(one.before),
       one.why,
     ]),
-    ...section('Changed by somebody else', ['at', 'step', 'what', 'how'], report.drift, (one) => [
+    ...section('Changed by somebody else', ['at', 'step', 'what', 'how'], report.drift, full, (one) => [
       clock(one.at),
       one.step,
       one.id,
       one.gone ? 'removed' : changeWords(one.ours, one.now),
     ]),
-    ...section('Failures', ['at', 'step', 'on the way to', 'what'], report.failures, (one) => [
+    ...section('Failures', ['at', 'step', 'on the way to', 'what'], report.failures, full, (one) => [
       clock(one.at),
       one.step,
       one.phase,
@@ -221,15 +231,15 @@ function wrong(report: Report, clock: Clock): string[] {
   ];
 }
 
-function done(report: Report, clock: Clock): string[] {
+function done(report: Report, full: boolean, clock: Clock): string[] {
   return [
-    ...section('Backfill', ['at', 'applied', 'dead', 'left'], report.backfills, (one) => [
+    ...section('Backfill', ['at', 'applied', 'dead', 'left'], report.backfills, full, (one) => [
       `${clock(one.at)} ${one.step}`,
       `${one.applied}${one.alreadyApplied > 0 ? `, ${one.alreadyApplied} of them were there already` : ''}`,
       String(one.dead),
       `${one.left < 0 ? 'unknown' : one.left}${one.stopped ? `: ${one.stopped}` : ''}`,
     ]),
-    ...section('Actions', ['at', 'step', 'edge', 'what'], report.actions, (one) => [
+    ...section('Actions', ['at', 'step', 'edge', 'what'], report.actions, full, (one) => [
       clock(one.at),
       one.step,
       one.edge,
@@ -239,7 +249,7 @@ function done(report: Report, clock: Clock): string[] {
 }
 
 function checks(report: Report, full: boolean, clock: Clock): string[] {
-  const rows = section('Checks', ['at', 'step', 'moment', 'outcome'], report.checks, (one) => [
+  const rows = section('Checks', ['at', 'step', 'moment', 'outcome'], report.checks, full, (one) => [
     clock(one.at),
     one.step,
     one.moment,
@@ -265,5 +275,5 @@ function timeline(report: Report, full: boolean, clock: Clock): string[] {
     step ?? '',
     `${what.replaceAll(TIME, clock)}${by === undefined ? '' : `, by ${by}`}`,
   ];
-  return section('Timeline', ['at', 'step', 'what'], shown, row);
+  return section('Timeline', ['at', 'step', 'what'], shown, full, row);
 }

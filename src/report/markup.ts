@@ -1,6 +1,7 @@
 // Markdown that words of people and of services cannot break: GitHub's, with tables.
 
 import { beginning } from '../engine/cut.ts';
+import { count } from '../engine/words.ts';
 import { nameOf } from './state-words.ts';
 
 export type Row = readonly string[];
@@ -18,8 +19,23 @@ export function list(lines: readonly string[]): string[] {
   return lines.map((line) => `- ${line}`);
 }
 
-export function section<T>(title: string, head: Row, rows: readonly T[], row: (one: T) => Row): string[] {
-  return rows.length === 0 ? [] : ['', `## ${title}`, '', ...table(head, rows.map(row))];
+const ROWS_MAX = 200;
+
+/** Without `full` a long table is cut, and says so. */
+export function section<T>(
+  title: string,
+  head: Row,
+  rows: readonly T[],
+  full: boolean,
+  row: (one: T) => Row,
+): string[] {
+  if (rows.length === 0) return [];
+  const shown = full ? rows : rows.slice(0, ROWS_MAX);
+  const more = rows.length - shown.length;
+  return [
+    ...['', `## ${title}`, '', ...table(head, shown.map(row))],
+    ...(more > 0 ? ['', `… and ${count(more, 'more row')} (--full has them all).`] : []),
+  ];
 }
 
 /** Cells are words. */

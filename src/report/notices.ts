@@ -72,12 +72,13 @@ function occasionOf(
     case 'overdue':
       return { what: 'takes longer', planned: promised.until, happened: at };
     case 'phase':
-      return { ...PHASES[event.phase], planned: event.phase === 'soaking' ? promised.until : null, happened: at };
+      return { ...PHASES[event.phase], planned: ENDS.has(event.phase) ? promised.until : null, happened: at };
     default:
       return undefined;
   }
 }
 
+const ENDS: ReadonlySet<string> = new Set(['soaking', 'closed']);
 const PHASES = {
   announced: { what: 'announced' },
   open: { what: 'read-only again' },

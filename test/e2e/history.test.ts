@@ -165,6 +165,11 @@ test('a window goes to another laptop, and comes back: only one of them acts, an
   expect((await maint(['report', window], third)).stdout).toBe(report);
   const past = JSON.parse((await maint(['history', '--json'], there)).stdout).windows;
   expect(past).toMatchObject([{ window, label: 'handed over', handedTo: join(of.folder, 'back.json') }]);
+  expect(past[0].handedAt).toMatch(/^\d{4}-.*Z$/);
+  expect((await maint(['history'], there)).stdout).toMatch(
+    /handed over \d\d:\d\dZ, is now with \S+back\.json +read-only \S+( \d+s)? until then/,
+  );
+  expect((await maint(['report'], there)).stdout).toMatch(/handed it over to \S+back\.json at .*: what happened since/);
 }, 120_000);
 
 test('a window is not handed over while a run is alive, nor taken in where another one is open', async () => {

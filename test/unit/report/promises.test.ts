@@ -380,3 +380,19 @@ test('no cell holds JSON, crons have their base name, and --full has every chang
   );
   expect(full.split('\n').filter((line) => /\| crons \| job/.test(line))).toHaveLength(12);
 });
+
+test('the first page stays one page, and a long table says what it leaves out', () => {
+  const ids = Array.from({ length: 250 }, (_, n) => `job${n}`);
+  const of = report([
+    ...WELL.slice(0, 5),
+    [20, failed('crons', 'the host is gone', ids)],
+    ...ids.map((id): Timed => [21, { type: 'drift', step: 'x', id, ours: {}, now: null, released: false, gone: true }]),
+  ]);
+  expect(of.look).toHaveLength(500);
+  const page = markdown(of);
+  expect(page).toContain('**500 things to look at.**');
+  expect(page).toContain('- crons job0: the host is gone\n');
+  expect(page).toContain('- and 480 more (--format json has them all)');
+  expect(page).toContain('… and 50 more rows (--full has them all).');
+  expect(markdown(of, { full: true })).not.toContain('more rows');
+});

@@ -87,7 +87,7 @@ test('without evidence the walls stand in, and that is said', () => {
   const told = report([2, closed], [100, open]);
   expect(told.readOnly).toMatchObject({ ms: 98_000, measured: false });
   expect(told.readOnly!.periods[0]!.fromIs).toContain('journal');
-  expect(markdown(told)).toMatch(/from the walls had closed \(journal\) to the walls had opened \(journal\)/);
+  expect(markdown(told)).toMatch(/Begin: the walls had closed \(journal\)\. End: the walls had opened \(journal\)\./);
 });
 
 test('a refrozen window has two periods, and the evidence of each counts for its own', () => {
