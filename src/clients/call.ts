@@ -84,6 +84,7 @@ export function timedOut(scope: Scope, what: string, ms: number, effect: Failure
     effect,
     retryable: true,
     code: 'ETIMEDOUT',
+    waitedMs: ms,
   });
 }
 

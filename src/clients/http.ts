@@ -272,6 +272,7 @@ function failed(scope: Scope, error: unknown, { where, host, bound, track, effec
       effect: 'none',
       retryable: true,
       code: 'ETIMEDOUT',
+      waitedMs: bound.ms,
     });
   }
   const code = errorCode(error) ?? errorCode((error as { cause?: unknown }).cause);

@@ -1,6 +1,6 @@
 import * as Flags from '@oclif/core/flags';
 import { liveWindow } from '../app/windows.ts';
-import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
+import { envFlag, failOnFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Abort extends MaintCommand {
   static override summary = 'Undo the window at once: walls first, no soak.';
@@ -8,6 +8,7 @@ export class Abort extends MaintCommand {
   static override flags = {
     ...envFlag,
     'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...failOnFlag,
     ...leaseFlags,
     ...stateFlag,
   };
@@ -28,6 +29,7 @@ export class Abort extends MaintCommand {
         dryRun: flags['dry-run'],
         ...this.leaseOf(app, flags),
       }),
+      flags['fail-on'],
     );
   }
 }

@@ -1,6 +1,6 @@
 import * as Flags from '@oclif/core/flags';
 import { endWindow } from '../app/end.ts';
-import { durationFlag, envFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag } from '../ui/command.ts';
+import { durationFlag, envFlag, failOnFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag } from '../ui/command.ts';
 
 export class End extends MaintCommand {
   static override summary = 'Bring it back: open the walls, soak, then everything else as it was.';
@@ -29,6 +29,7 @@ export class End extends MaintCommand {
     }),
     reason: Flags.string({ description: 'why, with --leave and --holder' }),
     'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...failOnFlag,
     ...leaseFlags,
     ...stateFlag,
   };
@@ -36,6 +37,6 @@ export class End extends MaintCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(End);
     const app = await this.app(flags);
-    await this.finish(await endWindow(app, flags, this.leaseOf(app, flags)));
+    await this.finish(await endWindow(app, flags, this.leaseOf(app, flags)), flags['fail-on']);
   }
 }

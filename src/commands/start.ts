@@ -1,4 +1,4 @@
-import { MaintCommand, windowFlags } from '../ui/command.ts';
+import { failOnFlag, MaintCommand, windowFlags } from '../ui/command.ts';
 import { shellWord } from '../ui/pasteable.ts';
 
 function typed(argv: readonly string[]): string {
@@ -22,7 +22,7 @@ export class Start extends MaintCommand {
     '<%= config.bin %> start --window 1h --reason "reindex documents" --ticket OPS-412',
     '<%= config.bin %> start --window 30m --dry-run',
   ];
-  static override flags = windowFlags();
+  static override flags = { ...windowFlags(), ...failOnFlag };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Start);
@@ -45,6 +45,7 @@ export class Start extends MaintCommand {
         again: typed(this.argv.filter((word) => word !== '--dry-run')),
         longer: (window) => typed(withWindow(this.argv, window)),
       }),
+      flags['fail-on'],
     );
   }
 }

@@ -21,11 +21,12 @@ export async function takeCheck(
   // Where things stood when an end was tried before says nothing of now: as long as every wall is closed it is noted anew.
   const before = moment === 'reopen' && allClosed(acting) ? undefined : checkedInPhase(acting.state, step.id, moment);
   if (before && passed(before)) {
-    return { text: `checked before: ${before.summary}`, look: before.outcome !== 'pass' };
+    const look = before.outcome !== 'pass' || before.looks.length > 0;
+    return { text: `checked before: ${before.summary}`, look };
   }
   const result = await runCheck(acting, step, moment, acting.state, deadline);
   await acting.record([{ type: 'checked', step: step.id, moment, ...result }]);
-  if (result.outcome === 'pass') return { text: result.summary, look: false };
+  if (result.outcome === 'pass') return { text: result.summary, look: (result.looks ?? []).length > 0 };
   if (result.outcome === 'inconclusive') return { text: `inconclusive: ${result.summary}`, look: true };
   const text = [result.summary, ...result.findings.filter((finding) => !result.summary.includes(finding))].join(' · ');
   if (result.outcome === 'fail') throw new StepProblem('E_FAILED', text);

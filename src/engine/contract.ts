@@ -308,6 +308,8 @@ export interface CheckResult<E> {
   summary: string;
   /** one line each: what was found, what a person should look at */
   findings: string[];
+  /** What somebody should look at although the outcome is a pass: a write that was found. One line each. */
+  looks?: string[] | undefined;
   /** JSON, no secrets; given back at the next moment */
   evidence: E;
 }

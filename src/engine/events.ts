@@ -88,6 +88,8 @@ export type JournalEvent =
       outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
       summary: string;
       findings: string[];
+      /** what somebody should look at although it passed */
+      looks?: string[] | undefined;
       evidence: unknown;
     }
   | { type: 'soak'; until: string }

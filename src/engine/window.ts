@@ -17,6 +17,8 @@ export interface Checked {
   outcome: 'pass' | 'fail' | 'inconclusive' | 'unknown';
   summary: string;
   findings: string[];
+  /** what somebody should look at although it passed */
+  looks: string[];
   evidence: unknown;
   at: string;
   seq: number;
@@ -276,6 +278,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
         outcome: event.outcome,
         summary: event.summary,
         findings: event.findings,
+        looks: event.looks ?? [],
         evidence: event.evidence,
         at,
         seq,

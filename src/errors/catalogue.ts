@@ -80,6 +80,8 @@ export class OuterError extends Error {
   readonly retryAfterMs: number | undefined;
   /** the service's own error word, e.g. Slack's `error`, Postgres' SQLSTATE */
   readonly code: string | undefined;
+  /** of a timeout: how long it was waited for, in milliseconds */
+  readonly waitedMs: number | undefined;
   constructor(
     message: string,
     more: {
@@ -88,6 +90,7 @@ export class OuterError extends Error {
       status?: number | undefined;
       retryAfterMs?: number | undefined;
       code?: string | undefined;
+      waitedMs?: number | undefined;
       cause?: unknown;
     },
   ) {
@@ -97,6 +100,7 @@ export class OuterError extends Error {
     this.retryable = more.retryable;
     this.status = more.status;
     this.retryAfterMs = more.retryAfterMs;
+    this.waitedMs = more.waitedMs;
     this.code = more.code;
   }
 }

@@ -163,6 +163,7 @@ function unwritten(state: WindowState, report: Evidence): Told {
   const end = endOf([...seen, ...now, ...opened]);
   const wrong = [
     ...accepted(report).map((name) => `the service took a write of ${name}`),
+    ...opened.flatMap(({ step, looks }) => (looks ?? []).map((look) => `${step}: ${look}`)),
     ...[...seen, ...now].filter(({ outcome }) => outcome === 'fail').map(({ step, summary }) => `${step}: ${summary}`),
   ];
   if (wrong.length > 0) return { verdict: 'broken', only: null, seen: wrong.join(' · '), ...end };

@@ -91,6 +91,8 @@ export interface ReportedCheck {
   outcome: string;
   summary: string;
   findings: string[];
+  /** what somebody should look at although it passed */
+  looks?: string[] | undefined;
   evidence: unknown;
 }
 

@@ -71,6 +71,7 @@ const EVENTS = {
     outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown']),
     summary: text,
     findings: texts,
+    looks: texts.optional(),
     evidence: z.unknown().optional(),
   }),
   soak: at('soak', { until: time }),

@@ -51,6 +51,14 @@ export const leaseFlags = {
   wait: durationFlag({ description: 'wait this long for a run that is acting right now' })(),
 };
 
+/** For automation: start, end and abort. */
+export const failOnFlag = {
+  'fail-on': Flags.string({
+    description: 'look: exit 68 where there is something to look at, although all is done',
+    options: ['look'],
+  }),
+};
+
 /** What opening and announcing a window share. */
 export function windowFlags() {
   return {
@@ -185,7 +193,9 @@ export abstract class MaintCommand extends Command {
   }
 
   /** Prints a verb's result and sets the exit code. */
-  protected async finish(result: VerbResult): Promise<void> {
+  protected async finish(done: VerbResult, failOn?: string): Promise<void> {
+    const looks = failOn === 'look' && done.exit === EXIT.DONE && done.look > 0;
+    const result: VerbResult = looks ? { ...done, exit: EXIT.HUMAN } : done;
     const { resultJson, resultLines } = await import('./result.ts');
     const exit = process.stdout.isTTY !== true;
     await this.print(this.wantsJson ? resultJson(result) : resultLines(result, { exit }), result.exit);

@@ -49,7 +49,11 @@ export function progressOf({ at, event }: Recorded): Progress[] {
       if (event.moment === 'open') return [];
       return ended(
         event.step,
-        event.outcome === 'pass' ? 'ok' : event.outcome === 'fail' ? 'failed' : 'look',
+        event.outcome === 'pass' && (event.looks ?? []).length === 0
+          ? 'ok'
+          : event.outcome === 'fail'
+            ? 'failed'
+            : 'look',
         [event.summary, ...event.findings].join(' · '),
       );
     case 'drift':

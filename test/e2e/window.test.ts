@@ -257,10 +257,52 @@ describe('before anything is written', () => {
   });
 });
 
+describe('a write while writes were refused', () => {
+  const WATCH = '{ uses: no-writes/sqlite, with: { path: app.db, for: 2s }, deadline: 30s }';
+
+  test('that stopped again is a thing to look at, in history too; --fail-on look makes it 68', async () => {
+    const at = world([WATCH]);
+    using database = new DatabaseSync(join(at.cwd, 'app.db'), { timeout: 10_000 });
+    database.exec('create table orders (n integer)');
+    const starting = begin([...START, '--fail-on', 'look'], at);
+    await until(() => starting.said().includes('0 changes in'), 30_000);
+    database.exec('insert into orders values (1)');
+    const started = await starting.ended;
+    expect([started.code, started.output]).toEqual([68, expect.stringMatching(/! no-writes .*after orders: 1/)]);
+    expect(started.stdout).toMatch(
+      /1 thing to look at:\n {2}no-writes {2}open: orders: 1 change, 1 row more, first seen/,
+    );
+    // it is read-only, and nothing was undone
+    expect(at.has('flag.json')).toBe(true);
+    const ended = await maint(['end', '--soak', '1s'], at);
+    expect([ended.code, ended.stdout]).toEqual([0, expect.stringContaining('1 thing to look at')]);
+    expect((await maint(['history', '--trouble'], at)).stdout).toContain('1 thing to look at');
+  });
+
+  test('found by the audit is 68; the window is closed, and nothing is undone', async () => {
+    const at = world([WATCH]);
+    using database = new DatabaseSync(join(at.cwd, 'app.db'), { timeout: 10_000 });
+    database.exec('create table orders (n integer)');
+    expect((await maint([...START, '--fail-on', 'look'], at)).code).toBe(0);
+    database.exec('insert into orders values (1)');
+    const ended = await maint(['end', '--soak', '1s'], at);
+    expect([ended.code, ended.stdout]).toEqual([
+      68,
+      expect.stringMatching(
+        /^E_WRITTEN {2}prod was read-only for .* 1 thing to look at:\n {2}no-writes {2}audit: orders: 1 since/,
+      ),
+    ]);
+    expect(at.file('app.cron')).toBe(CRONTAB);
+    expect((await maint(['status'], at)).code).toBe(0);
+    expect((await maint(['end'], at)).code).toBe(0);
+    expect((await maint(['history', '--trouble'], at)).stdout).toContain('1 thing to look at');
+  });
+});
+
 describe('a step that fails', () => {
   test('is undone, walls first: 67, nothing left', async () => {
     const at = world(['{ uses: no-writes/sqlite, with: { path: app.db, for: 2s }, deadline: 4s }']);
-    const database = new DatabaseSync(join(at.cwd, 'app.db'));
+    const database = new DatabaseSync(join(at.cwd, 'app.db'), { timeout: 10_000 });
     database.exec('create table t (n integer)');
     const writing = setInterval(() => database.exec('insert into t values (1)'), 100);
     const ran = await maint(START, at);

@@ -352,6 +352,7 @@ export const ReportShape = z.strictObject({
       outcome: z.enum(['pass', 'fail', 'inconclusive', 'unknown']),
       summary: z.string(),
       findings: texts,
+      looks: texts.optional(),
       evidence: z.unknown(),
     }),
   ),

@@ -57,7 +57,8 @@ export function lookLines(state: WindowState): string[] {
   }
   lines.push(...state.looks.map(({ step, text }) => `${step}  ${text}`));
   for (const [step, moments] of state.checked) {
-    for (const [moment, { outcome, summary }] of moments) {
+    for (const [moment, { outcome, summary, looks }] of moments) {
+      if (outcome === 'pass') lines.push(...looks.map((look) => `${step}  ${moment}: ${look}`));
       // What failed at `open` stopped the start, and is told there. The audit tells all that the last look has seen.
       if (outcome === 'pass' || (outcome === 'fail' && moment === 'open')) continue;
       if (moment === 'reopen' && moments.has('audit')) continue;

@@ -59,7 +59,9 @@ export async function watch<S>(context: Context, watched: Watched<S>, looks: Loo
   if (quiet) {
     const before = found.size > 0 ? ` after ${found.short()}` : '';
     const summary = `0 ${unit} in ${span(waited)}${before}${allowed.except()}`;
-    if (forMs >= lateMs) return { outcome: 'pass', summary, findings, evidence };
+    // It has stopped, and it did happen while the walls were closed: never only a pass.
+    const looks = found.lines(unit).slice(0, MAX_LINES);
+    if (forMs >= lateMs) return { outcome: 'pass', summary, findings, ...(looks.length > 0 && { looks }), evidence };
     return {
       outcome: 'inconclusive',
       summary: `${summary}; a write may show up ${span(lateMs)} late, so watch for ${span(lateMs)} at least`,

@@ -106,6 +106,7 @@ export const verifyEndpoints = defineCheck<VerifyEndpointsParams, VerifyEndpoint
       outcome: result.outcome,
       summary: `${result.summary}${result.outcome === 'pass' ? took : ''}`,
       findings: [...result.findings, ...findings],
+      ...(result.looks && { looks: result.looks }),
       evidence: evidenceOf(knocked, without),
     };
   },
@@ -150,7 +151,8 @@ async function untilAnswered(context: Context, prober: Prober, knocked: readonly
   const findings = knocked.flatMap((one) => problemOf(one, false));
   const wrote = knocked.filter(({ seen }) => seen.wrote).map(({ surface }) => surface.name);
   const summary = `${knocked.length - left.length} of ${knocked.length} surfaces are answered by the service itself${wrote.length > 0 ? ` · the canary of ${wrote.join(', ')} was taken and wrote` : ''}`;
-  if (left.length === 0) return { outcome: 'pass', summary, findings };
+  const looks = knocked.filter(({ seen }) => seen.wrote).flatMap((one) => problemOf(one, false));
+  if (left.length === 0) return { outcome: 'pass', summary, findings, ...(looks.length > 0 && { looks }) };
   // Another window holds: that these writes are refused is right, and says nothing of ours.
   const byOthers = left.every(
     ({ verdict }) => verdict?.is === 'refused' && verdict.window !== undefined && verdict.window !== context.window.id,
