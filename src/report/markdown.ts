@@ -130,7 +130,7 @@ function breachLine({ step, from, found, closedAgain, ms, expired }: ReportedBre
   if (expired)
     return `${possible}: past the end of the window the guards opened (on_expiry: open), from ${clock(from)}.`;
   const seen = `somebody opened ${text(step)} after ${clock(from)}, seen at ${clock(found)}`;
-  return `${possible}: ${seen}${closedAgain === null ? '' : `, closed again at ${clock(closedAgain)}`}.`;
+  return `${possible}: ${seen}${closedAgain === null ? ', not closed again' : `, closed again at ${clock(closedAgain)}`}.`;
 }
 
 function budget({ budget: { budgetMs, tookMs, overMs, steps } }: Report): string[] {

@@ -396,3 +396,13 @@ test('the first page stays one page, and a long table says what it leaves out', 
   expect(page).toContain('… and 50 more rows (--full has them all).');
   expect(markdown(of, { full: true })).not.toContain('more rows');
 });
+
+test('a wall that nobody closed again is said so, and writes were possible until now, or until it was seen', () => {
+  const breach: JournalEvent = { type: 'breach', step: 'flag', ids: ['w-1'], heldUntil: at(100) };
+  const still = report([...WELL.slice(0, 5), [160, breach]]);
+  expect(still.breaches).toMatchObject([{ closedAgain: null, ms: LATER - BASE - 100_000 }]);
+  expect(markdown(still)).toContain('seen at 02:02:40Z, not closed again.');
+  const over = report([...WELL.slice(0, 5), [160, breach], ...WELL.slice(6)]);
+  expect(over.breaches).toMatchObject([{ closedAgain: null, ms: 60_000 }]);
+  expect([still, over].map(({ promises }) => promises[0]!.verdict)).toEqual(['broken', 'broken']);
+});
