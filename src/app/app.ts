@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step } from '../engine/contract.ts';
 import type { Progress } from '../engine/events.ts';
+import type { Clients } from '../engine/io.ts';
 import type { Journal } from '../engine/journal.ts';
 import type { Interrupt, Machine } from '../engine/run.ts';
 import type { Asking, Prepared, VerbHost } from '../engine/verbs/result.ts';
@@ -212,17 +213,20 @@ export class App {
     return await preparedFrom(runbook, resolution);
   }
 
-  async host(write: boolean): Promise<VerbHost> {
+  /** Where nothing may be written, no writer exists: not even a bug can make one. */
+  async clients(write: boolean): Promise<Clients> {
     const { createClients } = await import('../clients/index.ts');
     const all = createClients({ redact: (value) => this.redact(value) });
     this.closing.push(() => all.close());
-    // Where nothing may be written, no writer exists: not even a bug can make one.
-    const clients = write ? all : { ...all, writer: noWriter };
+    return write ? all : { ...all, writer: noWriter };
+  }
+
+  async host(write: boolean): Promise<VerbHost> {
     const { emit, confirm, interrupt, version, asks } = this.options;
     return {
       journal: await this.journal(),
       machine: await this.machine(),
-      clients,
+      clients: await this.clients(write),
       interrupt,
       emit,
       confirm,

@@ -2,6 +2,7 @@
 import { Abort } from './abort.ts';
 import { Announce } from './announce.ts';
 import { Completion } from './completion.ts';
+import { Doctor } from './doctor.ts';
 import { End } from './end.ts';
 import { Extend } from './extend.ts';
 import { History } from './history.ts';
@@ -32,6 +33,7 @@ export const COMMANDS = {
   abort: Abort,
   announce: Announce,
   completion: Completion,
+  doctor: Doctor,
   end: End,
   extend: Extend,
   history: History,

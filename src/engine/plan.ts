@@ -152,7 +152,7 @@ export async function plan(
   window: Window,
   state: WindowState | undefined,
   phases: readonly Phase[],
-  options: { rights?: boolean; reads?: boolean; world?: World } = {},
+  options: { rights?: boolean | 'all'; reads?: boolean; world?: World } = {},
 ): Promise<Plan> {
   const owned = copyOwned(state?.owned ?? new Map());
   const world = options.world
@@ -203,7 +203,7 @@ export async function plan(
       } else planResource(entry, step, phase, at, owned, world);
     }
   }
-  if (options.rights !== false) await askSteps(looking, planned, options.reads === true);
+  if (options.rights !== false) await askSteps(looking, planned, options);
   const skipped = looking.steps
     .filter((step) => step.skipped)
     .map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
@@ -275,13 +275,18 @@ function planResource(
   entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
 }
 
-/** `reads`: those of users too, which a start measures by itself. */
-async function askSteps(looking: Looking, planned: ReadonlyMap<string, PlannedStep>, reads: boolean): Promise<void> {
+/** `reads`: those of users too, which a start measures by itself; `all`: also of what would not be changed now. */
+async function askSteps(
+  looking: Looking,
+  planned: ReadonlyMap<string, PlannedStep>,
+  { rights, reads }: { rights?: boolean | 'all'; reads?: boolean },
+): Promise<void> {
   await Promise.all(
     looking.steps.map(async (step) => {
       const entry = planned.get(step.id);
       const { plugin } = step;
-      if (!entry || entry.verdict === 'in sync' || !(plugin.allowed || plugin.usable)) return;
+      if (!entry || !(plugin.allowed || plugin.usable)) return;
+      if (entry.verdict === 'in sync' && rights !== 'all') return;
       if (plugin.kind === 'check' && plugin.watches && !reads) return;
       const { missing, unusable, unasked } = await ask(looking, step, entry.changes);
       entry.missing = missing;

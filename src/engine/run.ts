@@ -53,7 +53,7 @@ const TICK_MS = 500;
 /** in a row, before a write, of a state that answers too slowly */
 const RENEWALS = 3;
 /** Of this machine's clock from that of a shared state. Beyond it people would be promised times that nobody else reads. */
-const SKEW_MS = 60_000;
+export const SKEW_MS = 60_000;
 
 type Adopted = Parameters<Journal['adopt']> extends [Lease, ...infer Rest] ? Rest : never;
 
@@ -408,13 +408,20 @@ async function takeLease(
   }
 }
 
-/** What is promised and what is read are times: with a clock that is far off this machine would say others than it means. */
-async function compareClocks({ journal, emit }: Host, beyond: 'refuse' | 'say'): Promise<void> {
+/** How far this machine's clock is ahead of the state's, give or take `withinMs`. */
+export async function clockOff(
+  journal: Pick<Journal, 'now'>,
+): Promise<{ aheadMs: number; withinMs: number; theirs: number }> {
   const asked = performance.now();
   const theirs = await journal.now();
   const took = performance.now() - asked;
-  const ahead = Date.now() - took / 2 - theirs;
-  if (Math.abs(ahead) - took / 2 <= SKEW_MS) return;
+  return { aheadMs: Date.now() - took / 2 - theirs, withinMs: took / 2, theirs };
+}
+
+/** What is promised and what is read are times: with a clock that is far off this machine would say others than it means. */
+async function compareClocks({ journal, emit }: Host, beyond: 'refuse' | 'say'): Promise<void> {
+  const { aheadMs: ahead, withinMs, theirs } = await clockOff(journal);
+  if (Math.abs(ahead) - withinMs <= SKEW_MS) return;
   const text = `the clock of this machine is ${Math.round(Math.abs(ahead) / 1000)}s ${ahead > 0 ? 'ahead of' : 'behind'} that of the shared state (${new Date(theirs).toISOString().slice(0, 19)}Z there); up to ${SKEW_MS / 1000}s is allowed`;
   if (beyond === 'say') return emit({ type: 'said', text });
   throw new MaintError('E_REFUSED', `${text}. Nothing changed.`, {

@@ -11,6 +11,21 @@ interface OpenOptions extends Where {
   version: string;
 }
 
+/** Whether the next command could write there, asked without making anything. Throws as openJournal does. */
+export async function askState({ version, ...where }: Omit<OpenOptions, 'write'>): Promise<{ freeBytes?: number }> {
+  const named = where.state ?? where.env['MAINT_STATE'];
+  if (named !== undefined && isPostgres(named)) {
+    const place = postgresPlace(named, where.state === undefined ? 'MAINT_STATE' : '--state', where.env);
+    const { askPostgres } = await import('./postgres.ts');
+    await askPostgres(place);
+    return {};
+  }
+  const path = locate(where);
+  refuseNetwork(path);
+  const { askSqlite } = await import('./sqlite.ts');
+  return await askSqlite(path, { version });
+}
+
 /** MaintError E_STATE where the place cannot be used; NewerStore where a newer release wrote it. */
 export async function openJournal({ write, version, ...where }: OpenOptions): Promise<Journal> {
   const named = where.state ?? where.env['MAINT_STATE'];

@@ -34,17 +34,28 @@ const RIGHTS = [
 export async function openPostgres(place: PostgresPlace, options: PostgresOptions): Promise<Journal> {
   return connected(place, async (db, bounds) => {
     const found = await inspect(db, place);
-    if (found.replica)
-      throw stateError(place, 'takes no writes: it is a standby', { next: ['name the primary: MAINT_STATE'] });
-    if (found.mark !== MARK) {
-      mayMake(place, found);
+    const isThere = mustWrite(place, found);
+    if (!isThere || !(await isCurrent(db.withSchema(place.schema), 'writing')))
       await migrated(db, place, bounds, options);
-    } else {
-      mayUse(place, found, ['select', 'insert', 'update']);
-      if (!(await isCurrent(db.withSchema(place.schema), 'writing'))) await migrated(db, place, bounds, options);
-    }
     return asJournal(db, place, options);
   });
+}
+
+/** Whether openPostgres would succeed, the making of tables aside. Makes nothing. */
+export async function askPostgres(place: PostgresPlace): Promise<void> {
+  await connected(place, async (db) => {
+    mustWrite(place, await inspect(db, place));
+    await db.destroy();
+  });
+}
+
+/** Throws where it takes no writes of this role; the answer: our tables are there. */
+function mustWrite(place: PostgresPlace, found: Found): boolean {
+  if (found.replica)
+    throw stateError(place, 'takes no writes: it is a standby', { next: ['name the primary: MAINT_STATE'] });
+  if (found.mark !== MARK) mayMake(place, found);
+  else mayUse(place, found, ['select', 'insert', 'update']);
+  return found.mark === MARK;
 }
 
 /** For who only looks: makes nothing, and finds nothing where nothing is yet. */

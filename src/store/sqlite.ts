@@ -41,6 +41,28 @@ export async function openSqlite(path: string, options: SqliteOptions): Promise<
   });
 }
 
+/** Whether openSqlite would succeed, by access(2) and a look; makes nothing. `freeBytes`: for this user, where it would be. */
+export async function askSqlite(path: string, options: SqliteOptions): Promise<{ freeBytes: number }> {
+  const folder = guarded(
+    (error) => stateError(path, error),
+    () => {
+      if (fs.existsSync(path)) mayWrite(path);
+      const above = nearest(dirname(path));
+      fs.accessSync(above, fs.constants.W_OK | fs.constants.X_OK);
+      return above;
+    },
+  );
+  if (fs.existsSync(path)) await (await lookSqlite(path, options))?.end();
+  const { bavail, bsize } = fs.statfsSync(folder);
+  return { freeBytes: bavail * bsize };
+}
+
+/** The folder itself, or the one in which it would be made. */
+function nearest(folder: string): string {
+  if (fs.existsSync(folder) || dirname(folder) === folder) return folder;
+  return nearest(dirname(folder));
+}
+
 /** Opens a file that is there, read only. undefined: nothing was written into it yet. */
 export async function lookSqlite(path: string, options: SqliteOptions): Promise<Journal | undefined> {
   const translate = (error: unknown) => stateError(path, error);
@@ -171,11 +193,15 @@ function create(path: string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
+  mayWrite(path);
+  if (process.platform !== 'win32' && fs.statSync(path).mode & 0o077) fs.chmodSync(path, 0o600);
+}
+
+function mayWrite(path: string): void {
   mustBeFile(path);
   fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK);
   mustBeOurs(path);
   fs.accessSync(dirname(path), fs.constants.W_OK | fs.constants.X_OK);
-  if (process.platform !== 'win32' && fs.statSync(path).mode & 0o077) fs.chmodSync(path, 0o600);
 }
 
 function mustBeFile(path: string): void {

@@ -24,6 +24,8 @@ const CLOSED: readonly (readonly string[])[] = [
   ['rehearse', ...RUNBOOK],
   ['rehearse', ...RUNBOOK, '--format', 'junit'],
   ['observe', ...RUNBOOK],
+  ['doctor', ...RUNBOOK],
+  ['doctor', ...RUNBOOK, '--json'],
   ['observe', ...RUNBOOK, '--output', 'world.json'],
   ['end', ...RUNBOOK],
   ['end', ...RUNBOOK, '--holder', 'w-1f3a', '--reason', 'gone'],

@@ -609,3 +609,29 @@ export const CompletionShape = z.strictObject({
   shell: z.enum(['bash', 'zsh', 'fish']),
   script: z.string().min(1),
 });
+
+export const DoctorShape = z.strictObject({
+  ok: z.boolean(),
+  exit: z.number(),
+  verb: z.literal('doctor'),
+  environment: z.string(),
+  code: z.literal('E_UNUSABLE').optional(),
+  headline: z.string(),
+  details: z.tuple([]),
+  look: z.number(),
+  next,
+  problems: z.number(),
+  rows: z.array(
+    z.strictObject({
+      name: z.string(),
+      uses: z.string().optional(),
+      address: z.string(),
+      verdict: z.enum(['ok', 'problem', 'warning', 'skipped']),
+      found: texts,
+      how: z.string(),
+      ms: z.number(),
+      effect: z.string().optional(),
+      todo: z.string().optional(),
+    }),
+  ),
+});

@@ -14,7 +14,7 @@ import { foreignHolders, liveWindow, recentWindows } from './windows.ts';
 const REHEARSED = 'w-rehearsal';
 
 /** The window that is gone through; `since` is when the world was seen. */
-function rehearsedWindow(prepared: Prepared, since: string, windowMs: number, by: string): Window {
+export function rehearsedWindow(prepared: Prepared, since: string, windowMs: number, by: string): Window {
   const until = new Date(Date.parse(since) + windowMs).toISOString();
   return {
     id: REHEARSED,

@@ -70,6 +70,7 @@ export const backfill = defineAction<BackfillParams>({
   leftOut: 'what was accepted still waits, and nothing applies it by itself: maint queue status says how to go on',
   server: async (io, { queue }) => (isPostgres(queue) ? await clusterOf(io.postgres, queue) : undefined),
 
+  asks: 'the queue is looked at',
   async allowed(io, { queue }) {
     try {
       await io.queue.look(queue);

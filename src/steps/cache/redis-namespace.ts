@@ -68,6 +68,7 @@ export const redisNamespace = defineResource<Params, State>({
   },
 
   /** Redis 7 can be asked; where it cannot, the engine says that the right was not asked. */
+  asks: 'GET, ACL dry run',
   async allowed(io, { url: address, key }) {
     const user = await io.redis.read(address, 'ACL', 'WHOAMI');
     const wanted = [

@@ -198,6 +198,7 @@ export const crontab = defineResource<Params, State>({
     ];
   },
 
+  asks: 'the crontab read, access(2)',
   async allowed(io, { file }) {
     if (file === undefined) return [];
     const why = await io.files.replaceable(file);

@@ -42,6 +42,7 @@ export const flagFile = defineFlag<FileFlagParams, FileSeen | null>({
     await io.files.replace(path, seen.version, content);
   },
 
+  asks: 'read, access(2), mountinfo',
   async allowed(io, { path }) {
     const why = await io.files.replaceable(path);
     return why === undefined ? [] : [why];

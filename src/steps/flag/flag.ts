@@ -35,6 +35,8 @@ export interface FlagBackend<P, V> {
   /** null: nothing is left there. Throws Stale where it is not as `seen` any more. */
   replace(io: Writer, params: P, seen: Seen<V>, text: string | null): Promise<void>;
   allowed?(io: Reader, params: P): Promise<string[]>;
+  /** how read and allowed ask */
+  asks?: string;
 }
 
 export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagState> {
@@ -65,6 +67,7 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     marked: true,
     ...(local === undefined ? {} : { local }),
     ...(allowed === undefined ? {} : { allowed }),
+    ...(backend.asks === undefined ? {} : { asks: backend.asks }),
 
     async observe(io, params, window) {
       try {

@@ -52,6 +52,7 @@ export const flagRedis = defineFlag<RedisFlagParams, null>({
     if (Number(done) !== 1) throw new Stale(`${key} was changed by somebody else meanwhile`);
   },
 
+  asks: 'GET, ACL dry run',
   async allowed(io, { url, key, channel }) {
     const needed: [string, ...string[]][] = [
       ['GET', key],

@@ -96,6 +96,7 @@ export const noWritesRedis = defineCheck<Params, Evidence>({
       await sight.close();
     }
   },
+  asks: 'ACL dry run of INFO',
   async allowed(io, { url }) {
     const missing: string[] = [];
     try {

@@ -182,6 +182,7 @@ export const slack = defineResource<SlackParams, SlackState>({
     return notes.length > 0 ? notes : [`message in ${params.channel} is up to date`];
   },
 
+  asks: 'auth.test, conversations.info',
   async allowed(io, params) {
     try {
       await io.slack.read(api(params), 'auth.test', {});

@@ -205,6 +205,7 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
     return notes;
   },
 
+  asks: 'GET of the page',
   async allowed(io, params) {
     const { status } = await io.http.get({ ...request(params, ''), expect: [200, 401, 403, 404] });
     if (status === 401) return [`${hostOf(params.url)} does not accept the token`];
