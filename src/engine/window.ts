@@ -62,6 +62,8 @@ export interface WindowState {
   checked: Map<string, Map<Moment, Checked>>;
   actions: Map<string, { state: 'began' | 'done' | 'failed'; seq: number; at: string; summary: string[] }>;
   spawned: Map<string, Of<'spawned'> & { at: string; token: number }>;
+  /** the last note: `window.note` has its words */
+  noted?: { at: string; by: string } | undefined;
   walls: 'open' | 'closed';
   /** when a run last saw each step as an open window wants it: RFC 3339 */
   seenAt: Map<string, string>;
@@ -195,6 +197,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     case 'note':
       state.window = { ...state.window, note: event.text };
+      state.noted = { at, by: event.by };
       return;
     case 'walls':
       state.walls = event.state;

@@ -23,6 +23,9 @@ test('is journalled, shown and reported by name', async () => {
   expect(started).toMatchObject({ code: 0 });
   expect((await maint(['status'], { cwd })).stdout).toContain(`ana@${host}`);
   await maint(['note', 'half way'], { cwd, env: { SUDO_USER: 'ben' } });
+  expect((await maint(['status'], { cwd })).stdout).toMatch(
+    new RegExp(`^ {2}last note \\d\\d:\\d\\d:\\d\\dZ by ben@${host}: "half way"$`, 'm'),
+  );
   await maint(['extend', '--by', '5m'], { cwd, env: { MAINT_BY: 'cleo' } });
   await maint(['end', '--yes'], { cwd, env: { CI: 'true', GITHUB_ACTOR: 'dan' } });
   const { stdout } = await maint(['report', '--format', 'json'], { cwd });

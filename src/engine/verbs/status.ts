@@ -60,7 +60,7 @@ export async function statusOf(
   const open = what === 'open' || what === 'overdue';
   for (const failure of state.failures.values()) said.lines.push(`${failure.step}  ${failure.message}`);
   if (open) tellSteps(said, telling, steps, seen.planned, toUndo);
-  if (window.note !== undefined && !isOver(what)) said.lines.push(`last note: "${window.note}"`);
+  if (!isOver(what)) said.lines.push(...lastNote(state, telling.now));
   return {
     environment: window.environment,
     window: state.id,
@@ -76,6 +76,12 @@ export async function statusOf(
     truth: is,
     state,
   };
+}
+
+/** Who reads it decides whether another one is due. */
+function lastNote({ window, noted }: WindowState, now: number): string[] {
+  if (window.note === undefined || noted === undefined) return [];
+  return [`last note ${time(noted.at, now)} by ${noted.by}: "${window.note}"`];
 }
 
 function isOver(what: Label): boolean {
