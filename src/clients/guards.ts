@@ -25,6 +25,8 @@ export interface GuardSeen {
   inFlight: number | undefined;
   queue: { queued: number; bytes: number; oldestMs: number | null } | undefined;
   surfaces: Record<string, SurfaceSeen> | undefined;
+  /** of its list of surfaces; undefined: it does not say */
+  digest: string | undefined;
   unnamed: UnnamedSeen[] | undefined;
 }
 export interface GuardAsked {
@@ -99,6 +101,7 @@ function guardSeen(json: any): GuardSeen | undefined {
     surfaces: isMap(surfaces)
       ? Object.fromEntries(Object.entries(surfaces).map(([name, counts]) => [name, surfaceSeen(counts)]))
       : undefined,
+    digest: typeof json.surfaces_digest === 'string' ? json.surfaces_digest : undefined,
     unnamed: Array.isArray(unnamed) ? unnamed.filter(isMap).map(unnamedSeen) : undefined,
   };
 }

@@ -1,4 +1,5 @@
 // Every way to write, held against what was seen: by the guards, which count every write, and by the canaries. Pure.
+import { listDigest } from '../../packages/guard/src/list.ts';
 import type { GuardAsked, SurfaceSeen } from '../clients/guards.ts';
 import type { Surface } from '../engine/contract.ts';
 import type { WindowState } from '../engine/window.ts';
@@ -25,10 +26,19 @@ export interface CanarySeen {
   firstAnsweredAt: string | null;
   wrote: boolean;
 }
+/** The list of surfaces that a guard runs, beside the file's. */
+export interface ListSeen {
+  /** null: it does not say */
+  list: 'same' | 'other' | null;
+  /** names that the file has and the guard does not */
+  lacks: string[];
+  /** names that the guard has and never counted, and the file does not have; counted ones may be calls of the service's own */
+  extra: string[];
+}
 export interface Scope {
   /** the window whose canaries these are; null: none has knocked yet */
   window: string | null;
-  guards: { guard: string; problem: string | null; counts: boolean }[];
+  guards: ({ guard: string; problem: string | null; counts: boolean } & ListSeen)[];
   surfaces: (ListedSurface & SurfaceSeen & { seen: boolean })[];
   /** written, and no surface names it: the most frequent first */
   unnamed: { method: string; path: string; count: number }[];
@@ -96,6 +106,7 @@ export function scopeOf(
       guard,
       problem: problem ?? null,
       counts: seen?.surfaces !== undefined && seen.unnamed !== undefined,
+      ...listSeen(surfaces, seen),
     })),
     surfaces: rows,
     unnamed: [...unnamed.values()].sort((a, b) => b.count - a.count),
@@ -106,6 +117,21 @@ export function scopeOf(
     neverSeen: counts ? rows.filter(({ seen }) => !seen).map(({ name }) => name) : [],
     canaries,
   };
+}
+
+/** Where two lists have the same names, a digest of the rules tells them apart. */
+function listSeen(surfaces: readonly Surface[], seen: GuardAsked['seen']): ListSeen {
+  if (seen?.surfaces === undefined) return { list: null, lacks: [], extra: [] };
+  const counts = seen.surfaces;
+  const named = new Set(surfaces.map(({ name }) => name));
+  // a guard with very many names does not list the last of them by name
+  const lacks = Object.hasOwn(counts, 'other') ? [] : [...named].filter((name) => !Object.hasOwn(counts, name));
+  const extra = Object.keys(counts).filter(
+    (name) => !named.has(name) && !OF_THE_GUARD.has(name) && total(counts[name]!) === 0,
+  );
+  const differs = lacks.length > 0 || extra.length > 0;
+  if (seen.digest === undefined) return { list: differs ? 'other' : null, lacks, extra };
+  return { list: differs || seen.digest !== listDigest(surfaces) ? 'other' : 'same', lacks, extra };
 }
 
 function plus(a: SurfaceSeen | undefined, b?: SurfaceSeen): SurfaceSeen {

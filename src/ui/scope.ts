@@ -52,7 +52,8 @@ export function scopeExit({ unnamed, canaries }: Scope): ExitCode {
 export function scopeLook({ unnamed, unknown, neverSeen, canaries, guards }: Scope): number {
   const wrote = canaries.filter((canary) => canary.wrote).length;
   const mute = guards.filter(({ problem, counts }) => problem !== null || !counts).length;
-  return unnamed.length + unknown.length + neverSeen.length + wrote + mute;
+  const other = guards.filter(({ list }) => list === 'other').length;
+  return unnamed.length + unknown.length + neverSeen.length + wrote + mute + other;
 }
 
 export function scopeLines(scope: Scope): string[] {
@@ -72,6 +73,7 @@ export function scopeLines(scope: Scope): string[] {
     ),
     ...unknown.map((one) => `  ! ${one.name}  ${counted(one)}, and surfaces.yaml does not have it`),
     ...(neverSeen.length > 0 ? [`  ? never seen by a guard: ${neverSeen.join(', ')}`] : []),
+    ...guards.flatMap(otherList),
     ...guards.flatMap(({ guard, problem, counts }) => {
       if (problem !== null) return [`  ? ${guard}  ${problem}`];
       return counts ? [] : [`  ? ${guard}  does not count by surface: its guard is of an earlier release`];
@@ -81,10 +83,26 @@ export function scopeLines(scope: Scope): string[] {
   return [...lines.map(clean), nextLine(nextOf(scope))];
 }
 
+function otherList({ guard, list, lacks, extra }: Scope['guards'][number]): string[] {
+  if (list !== 'other') return [];
+  const parts = [
+    ...(lacks.length > 0 ? [`it lacks ${some(lacks)}`] : []),
+    ...(extra.length > 0 ? [`it has ${some(extra)}, which surfaces.yaml does not have`] : []),
+  ];
+  const how = parts.length > 0 ? parts.join(' · ') : 'the names are the same, and what they match or do is not';
+  return [`  ! ${guard}  runs another list than surfaces.yaml: ${how}`];
+}
+
+function some(names: readonly string[]): string {
+  return names.length <= 5 ? names.join(', ') : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`;
+}
+
 function nextOf({ unnamed, guards }: Scope): string[] {
   const first = unnamed[0];
   if (first)
     return [`name it: a surface with match: { methods: [${first.method}], path: "${first.path}" }`, 'maint scope list'];
+  const old = guards.find(({ list }) => list === 'other');
+  if (old) return [`deploy ${old.guard} with surfaces.yaml, and start it again`, 'maint scope list'];
   if (guards.some(({ problem }) => problem !== null))
     return ['maint scope check --guard https://…', 'maint scope list'];
   return ['maint scope list', 'maint verify'];

@@ -90,6 +90,26 @@ test('scope list shows every way to write, without secrets', async () => {
   expect(listed.surfaces.map(({ name }) => name)).toEqual(['notes', 'vectors', 'mail', 'search', 'refresh']);
 });
 
+test('scope check says that a guard runs another list than the file', async () => {
+  const same = await json(shapes.ScopeCheckShape, 'scope', 'check');
+  expect(same.guards.map(({ list }) => list)).toEqual(['same', null]);
+  writeFileSync(
+    join(folder, 'runbooks', 'surfaces.yaml'),
+    `${SURFACES}  - { name: tags, kind: http, match: { methods: [POST], path: /tags } }\n`,
+  );
+  const { code, stdout } = await run('scope', 'check');
+  writeFileSync(join(folder, 'runbooks', 'surfaces.yaml'), SURFACES.replace('/token', '/tokens'));
+  const renamed = await run('scope', 'check');
+  writeFileSync(join(folder, 'runbooks', 'surfaces.yaml'), SURFACES);
+  const { host } = new URL(url);
+  expect(code).toBe(0);
+  expect(stdout).toContain(`  ! ${host}  runs another list than surfaces.yaml: it lacks tags`);
+  expect(stdout).toContain(`Next: deploy ${host} with surfaces.yaml, and start it again`);
+  expect(renamed.stdout).toContain(
+    `  ! ${host}  runs another list than surfaces.yaml: the names are the same, and what they match or do is not`,
+  );
+});
+
 test('scope check: unnamed, never seen, silent; exit 68 only for what is written and not named', async () => {
   const quiet = await json(shapes.ScopeCheckShape, 'scope', 'check');
   expect(quiet).toMatchObject({

@@ -437,7 +437,16 @@ export const ScopeCheckShape = z.strictObject({
   exit: z.number(),
   look: z.number(),
   window: z.string().nullable(),
-  guards: z.array(z.strictObject({ guard: z.string(), problem: z.string().nullable(), counts: z.boolean() })),
+  guards: z.array(
+    z.strictObject({
+      guard: z.string(),
+      problem: z.string().nullable(),
+      counts: z.boolean(),
+      list: z.enum(['same', 'other']).nullable(),
+      lacks: texts,
+      extra: texts,
+    }),
+  ),
   surfaces: z.array(z.strictObject({ ...listedSurface, ...seen, seen: z.boolean() })),
   unnamed: z.array(z.strictObject({ method: z.string(), path: z.string(), count: z.number() })),
   unknown: z.array(z.strictObject({ name: z.string(), ...seen })),

@@ -427,7 +427,7 @@ export function createGuard(options: GuardOptions): Guard {
   }
 
   function maintenance(): MaintenanceDocument {
-    return maintenanceDocument(keeper, tally, depth(), clock());
+    return maintenanceDocument(keeper, tally, depth(), rules.digest, clock());
   }
 
   function depth(): GuardCounts['queue'] {

@@ -3,6 +3,7 @@
 // write, never an admitted one.
 import { isRecord } from './document.ts';
 import { compileOperations, targetWrites, type WritingOperations } from './graphql.ts';
+import { listDigest } from './list.ts';
 import { isPlain, plainSegment, rawPath, readings, segments } from './paths.ts';
 
 /** Where a value of a request is: a parameter of `match.path`, or a header. */
@@ -119,6 +120,8 @@ export interface Rules {
   readonly safeWrites: boolean;
   /** All names, in the order of the file. */
   readonly names: readonly string[];
+  /** tells this list from another one */
+  readonly digest: string;
   readonly index: Index;
 }
 
@@ -208,6 +211,7 @@ export function compileSurfaces(input: unknown, healthPaths: readonly string[]):
     health: new Set(healthPaths),
     safeWrites,
     names: [...names],
+    digest: listDigest(list ?? []),
     index: indexOf([...refusing, ...passing]),
   };
 }

@@ -47,6 +47,8 @@ export interface MaintenanceDocument {
       { readonly refused: number; readonly queued: number; readonly dropped: number; readonly passed: number }
     >
   >;
+  /** Tells the list of surfaces that this guard runs from another one: `maint scope check` compares it with the file. */
+  readonly surfaces_digest: string;
   /** Writes that no surface names, in and off the window: the 50 most frequent, without ids. */
   readonly unnamed: readonly SeenUnnamed[];
 }
@@ -55,6 +57,7 @@ export function maintenanceDocument(
   keeper: Keeper,
   tally: Tally,
   queue: GuardCounts['queue'],
+  digest: string,
   now: number,
 ): MaintenanceDocument {
   const state = keeper.current;
@@ -84,6 +87,7 @@ export function maintenanceDocument(
         .filter(([name]) => name !== UNNAMED)
         .map(([name, { refused, queued, dropped, passed }]) => [name, { refused, queued, dropped, passed }]),
     ),
+    surfaces_digest: digest,
     unnamed: counts.unnamed,
   };
 }

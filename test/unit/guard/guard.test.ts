@@ -166,6 +166,7 @@ test('the maintenance document, whole', () => {
     last_refused_at: null,
     queue: null,
     surfaces: {},
+    surfaces_digest: expect.stringMatching(/^[0-9a-f]{16}$/),
     unnamed: [],
   });
 });
