@@ -1,6 +1,7 @@
 // Lines as a screen shows them: how wide they are, where they break, what colour they have. A pipe gets them as they are.
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { homeFolder, workingFolder } from '../engine/who.ts';
+import { commandsOf } from './masked.ts';
 
 /** Made when a line needs it: it takes longer than the rest of `maint status`. */
 let graphemes: Intl.Segmenter | undefined;
@@ -64,7 +65,7 @@ const COLUMN = /(?:^| ) +(?:[-+~=!?✔✘·] )?(?=\S)/g;
  */
 export function breakLine(line: string, columns: number | undefined): string[] {
   if (columns === undefined || width(line) <= columns) return [line];
-  if (line.startsWith(NEXT)) return flow(NEXT, line.slice(NEXT.length).split(/(?<= ·) /), columns);
+  if (line.startsWith(NEXT)) return flow(NEXT, nextParts(line.slice(NEXT.length)), columns);
   const indent = / *$/.exec(line.slice(0, line.search(/\S|$/)))?.[0].length ?? 0;
   let hang = indent + 2;
   let head = line.slice(0, indent);
@@ -77,6 +78,10 @@ export function breakLine(line: string, columns: number | undefined): string[] {
   // A break belongs after the dot that parts two things, not before it.
   const words = line.slice(head.length).match(/ *\S+(?: ·(?= |$))?/g) ?? [];
   return flow(head, words, columns, hang, '');
+}
+
+function nextParts(text: string): string[] {
+  return commandsOf(text, true).map((part) => part.trimEnd());
 }
 
 function flow(head: string, parts: readonly string[], columns: number, hang = width(head), glue = ' '): string[] {

@@ -2,6 +2,8 @@
 // environment, the runbook and the queue that this command line named. Without them it would look at another state, and
 // find nothing open there.
 
+import { commandsOf, masked } from './masked.ts';
+
 /** On the command line, and worth repeating. */
 const CARRIED = ['state', 'env', 'runbook', 'queue'] as const;
 const SHORT: Readonly<Record<string, string>> = { env: '-e', runbook: '-r' };
@@ -28,14 +30,13 @@ export function givenOf(parsed: object): Given {
 
 /** One next command, or several with ` · ` between them. */
 export function carried(text: string, given: Given, flagsOf: FlagsOf): string {
-  return text
-    .split(' · ')
-    .map((part) => (ELSEWHERE.test(part) ? part : one(part, given, flagsOf)))
+  return commandsOf(text)
+    .map((part) => (ELSEWHERE.test(masked(part)) ? part : one(part, given, flagsOf)))
     .join(' · ');
 }
 
 function one(part: string, given: Given, flagsOf: FlagsOf): string {
-  const found = COMMAND.exec(part);
+  const found = COMMAND.exec(masked(part));
   if (!found) return part;
   const words = found[1]!.split(' ');
   const name = flagsOf(found[1]!) ? found[1]! : words[0]!;
@@ -46,8 +47,8 @@ function one(part: string, given: Given, flagsOf: FlagsOf): string {
     (flag) =>
       given[flag] !== undefined &&
       known.includes(flag) &&
-      !stands(flag, rest) &&
-      !(flag === 'runbook' && HAS_RUNBOOK.has(name) && !rest.includes(' --holder')),
+      !stands(flag, masked(rest)) &&
+      !(flag === 'runbook' && HAS_RUNBOOK.has(name) && !masked(rest).includes(' --holder')),
   ).map((flag) => ` --${flag} ${shellWord(given[flag]!)}`);
   return `${part.slice(0, found.index)}maint ${name}${more.join('')}${rest}`;
 }
@@ -64,7 +65,7 @@ function stands(flag: (typeof CARRIED)[number], rest: string): boolean {
 
 /** The lines of a screen: what stands after `Next:`, what stands alone, and what a detail ends with. */
 export function carriedLine(line: string, given: Given, flagsOf: FlagsOf): string {
-  return /^Next: |^ +maint |: maint [^"]*$/.test(line) ? carried(line, given, flagsOf) : line;
+  return /^Next: |^ +maint |: maint [^"]*$/.test(masked(line)) ? carried(line, given, flagsOf) : line;
 }
 
 /** Every `next` of a document. */

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
 import { COMMANDS } from '../../../src/commands/index.ts';
+import { breakLine } from '../../../src/ui/layout.ts';
 import { carried, carriedJson, carriedLine, givenOf, shellWord } from '../../../src/ui/pasteable.ts';
 
 const commands = Object.entries(COMMANDS).map(([id, command]) => [id.replaceAll(':', ' '), command.flags] as const);
@@ -46,6 +47,32 @@ describe('the next command', () => {
     ],
   ])('%s', (text, expected) => {
     expect(carried(text, given, flagsOf)).toBe(expected);
+  });
+
+  const REASONS = [
+    'stop · maint end',
+    'stop: maint end · maint abort --yes',
+    'use --state here, -e there',
+    'where it was started',
+    'on the other laptop',
+    "it's · maint end",
+    'a "quoted" · maint end',
+    "'",
+    'two  spaces · here',
+  ];
+  test.each(REASONS)('a reason stays whole: %s', (reason) => {
+    const typed = `maint start --window 30m --reason ${shellWord(reason)}`;
+    const text = `${typed} (do it) · maint status`;
+    const becomes = carried(text, { state: 's.db' }, flagsOf);
+    expect(becomes).toBe(
+      `maint start --state s.db --window 30m --reason ${shellWord(reason)} (do it) · maint status --state s.db`,
+    );
+    const command = becomes.slice(0, becomes.indexOf(' (do it)'));
+    const words = execFileSync('sh', ['-c', `printf '%s\\n' ${command}`], { encoding: 'utf8' });
+    expect(words).toBe(`maint\nstart\n--state\ns.db\n--window\n30m\n--reason\n${reason}\n`);
+    // on a narrow terminal no line ends within it
+    const lines = breakLine(`Next: ${text}`, 40);
+    expect(lines.some((line) => line.includes(typed))).toBe(true);
   });
 
   test('nothing named, nothing added', () => {
