@@ -117,17 +117,27 @@ async function openWalls(passage: Passage): Promise<void> {
   await releaseEach({ ...passage, order: order.filter((step) => isWall(step) && !skip.has(step.id)) });
 }
 
+/**
+ * One rule for a wall that failed, was skipped or cannot be asked: writes may still be refused, so whatever comes after
+ * the walls waits: nobody is told that it is over, and no job runs into refused writes.
+ */
 async function sayReadWrite(passage: Passage): Promise<void> {
-  const { acting, phase, failures } = passage;
+  const { acting, phase, failures, skip } = passage;
   const { state } = acting;
-  const left = acting.steps.some((step) => isWall(step) && ofStep(state, step.id).size > 0 && !isHeld(step, phase));
-  if (!left && state.walls === 'closed') {
-    await acting.record([{ type: 'walls', state: 'open' }]);
-    acting.emit({ type: 'said', text: `read-write since ${utc(state.window.reopened ?? acting.now())}` });
+  const left = acting.steps.filter((step) => isWall(step) && ofStep(state, step.id).size > 0 && !isHeld(step, phase));
+  for (const wall of left) {
+    if (failures.some(({ step }) => step === wall.id)) continue;
+    const why = skip.has(wall.id) ? 'skipped: writes may still be refused' : 'not opened';
+    failures.push(await leaveStep(acting, wall, phase, why));
   }
-  // A wall that stays closed keeps everything else as it is at the end of a window: there is nothing to soak.
-  // An undo goes on: what was stopped must run again even so.
-  if (phase === 'soaking' && failures[0]) passage.stopped = failures[0];
+  if (left.length > 0 || (phase === 'soaking' && failures[0])) passage.stopped = failures[0]!;
+  if (left.length === 0 && state.walls === 'closed') {
+    await acting.record([{ type: 'walls', state: 'open' }]);
+    // Of a wall that was given up nobody knows whether it is open.
+    const givenUp = state.left.some(({ wall }) => wall === true);
+    const lead = givenUp ? 'every wall that is ours is open since' : 'read-write since';
+    acting.emit({ type: 'said', text: `${lead} ${utc(state.window.reopened ?? acting.now())}` });
+  }
 }
 
 async function releaseRest({ acting, order, phase, skip, failures }: Passage): Promise<void> {

@@ -9,6 +9,7 @@ import type { Clients } from './io.ts';
 import { phaseOrder } from './order.ts';
 import { isClosing, roleOf } from './roles.ts';
 import { checkedInPhase, type Owned, type WindowState } from './window.ts';
+import { utc } from './words.ts';
 
 export type Seen = Map<string, Is<any> | Unknown>;
 /** By step id. A whole step that could not be seen is an Unknown. */
@@ -200,7 +201,7 @@ export async function plan(
             ? 'not checked yet'
             : `cannot tell before ${firstWall ?? 'the window is open'}`,
         ];
-      } else planResource(entry, step, phase, at, owned, world);
+      } else planResource(entry, step, phase, at, owned, world, state);
     }
   }
   if (options.rights !== false) await askSteps(looking, planned, options);
@@ -223,6 +224,7 @@ function planResource(
   window: Window,
   owned: OwnedWorld,
   world: World,
+  state: WindowState | undefined,
 ): void {
   const seen = world.get(step.id);
   if (seen === undefined) return;
@@ -265,7 +267,12 @@ function planResource(
         notes.length > 0
           ? notes
           : [decision.changes.length > 0 ? `${decision.changes.length} would change` : 'in sync'];
-    for (const drift of decision.drift)
+    const lastHeld = state?.seenAt.get(step.id);
+    if (decision.breached.length > 0)
+      entry.notes.push(
+        `somebody opened it${lastHeld ? ` after ${utc(lastHeld)}` : ''}${isClosing(phase) ? '' : ': closed again'}`,
+      );
+    for (const drift of decision.drift.filter(({ id }) => !decision.breached.includes(id)))
       entry.notes.push(drift.gone ? `${drift.id} is gone already` : `${drift.id} was changed by somebody else`);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

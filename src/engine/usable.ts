@@ -88,7 +88,7 @@ export function refuseUnusable(planned: Plan, steps: readonly Step[], { environm
     const [first, ...others] = [...refused, ...troubles.filter(({ kind }) => kind !== 'refused')];
     throw new MaintError('E_REFUSED', `${first!.step} refuses: ${first!.message}. Nothing changed.`, {
       details: others.map(({ step, message }) => `${step}  ${message}`),
-      next: refused.map(({ step, next }) => next ?? `leave it out: --skip ${step}`),
+      next: refused.map(({ step, next }) => next ?? skipping(steps.find(({ id }) => id === step)!)),
     });
   }
   const ids = [...new Set(troubles.map(({ step }) => step))];
@@ -109,7 +109,7 @@ export function refuseUnusable(planned: Plan, steps: readonly Step[], { environm
 }
 
 /** A wall that is skipped refuses nothing: nobody may learn that afterwards. */
-function skipping(step: Step): string {
+export function skipping(step: Step): string {
   const without = roleOf(step) === 'wall' ? ' (then it does not refuse writes in this window)' : '';
   return `or skip it: --skip ${step.id}${without}`;
 }

@@ -33,6 +33,8 @@ export interface Breach {
   /** when a run saw it open */
   found: string;
   closedAgain?: string | undefined;
+  /** of the event that recorded it */
+  seq: number;
   /** it was nobody: the guards opened at the end of the window (on_expiry: open) */
   expired?: true | undefined;
 }
@@ -188,7 +190,15 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
     case 'extended':
       // past its end the guards had opened: they close again now
       if (state.window.onExpiry === 'open' && state.walls === 'closed' && at > state.window.until)
-        state.breaches.push({ step: '', ids: [], from: state.window.until, found: at, closedAgain: at, expired: true });
+        state.breaches.push({
+          step: '',
+          ids: [],
+          from: state.window.until,
+          found: at,
+          closedAgain: at,
+          seq,
+          expired: true,
+        });
       state.window = { ...state.window, until: event.until, overdue: false };
       state.behind = true;
       return;
@@ -270,7 +280,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       return;
     }
     case 'breach':
-      state.breaches.push({ step: event.step, ids: event.ids, from: event.heldUntil, found: at });
+      state.breaches.push({ step: event.step, ids: event.ids, from: event.heldUntil, found: at, seq });
       return;
     case 'action':
       state.actions.set(actionKey(event.step, event.edge), { state: event.state, seq, at, summary: event.summary });

@@ -63,8 +63,9 @@ test('two at the same moment: one carries it, the other one has handed it back',
   const both = await Promise.all([maint(take, b), maint(take, c)]);
   const [won, lost] = both[0]!.code === 0 ? [b, c] : [c, b];
   expect(both.map(({ code }) => code).sort()).toEqual([0, 66]);
-  expect((await maint(['status'], lost)).code).toBe(0);
+  expect((await maint(['status'], lost)).code).toBe(69);
   expect((await maint(['end', '--soak', '1s'], won)).code).toBe(0);
+  expect((await maint(['status'], lost)).code).toBe(0);
   expect(of.essence()).toBe(before);
 }, 120_000);
 

@@ -161,14 +161,30 @@ describe('a window', () => {
     await maint(START, at);
     const before = at.file('flag.json');
     const id = /w-\w{6}/.exec(before)![0];
-    expect((await maint(['end', '--leave', 'flag', '--reason', 'gone'], at)).code).toBe(0);
-    expect((await maint(['end', '--soak', '1s'], at)).code).toBe(0);
-    expect(at.file('flag.json')).toBe(before);
+    // one that is seen can be opened
+    const visible = await maint(['end', '--leave', 'flag', '--reason', 'gone', '--yes'], at);
+    expect([visible.code, visible.output]).toEqual([
+      68,
+      expect.stringMatching(/flag still refuses writes[\s\S]*maint end/),
+    ]);
+    at.write('flag.json', '{');
+    const unasked = await maint(['end', '--leave', 'flag', '--reason', 'gone'], at);
+    expect([unasked.code, at.file('app.cron')]).toEqual([64, expect.not.stringMatching(/^\*\/5/)]);
+    expect((await maint(['end', '--leave', 'flag', '--reason', 'gone', '--yes'], at)).code).toBe(0);
+    const left = await maint(['end', '--soak', '1s'], at);
+    expect([left.code, left.output]).toEqual([68, expect.stringContaining('may STILL be READ-ONLY (flag: ')]);
+    expect(at.file('app.cron')).toBe(CRONTAB);
+    const doubt = await maint(['status'], at);
+    expect([doubt.code, doubt.output]).toEqual([68, expect.stringMatching(/^prod may still be read-only: flag: /)]);
+    at.write('flag.json', before);
+    const seen = await maint(['status', '--env', 'prod'], at);
+    expect([seen.code, seen.output]).toEqual([68, expect.stringMatching(/^prod is STILL READ-ONLY/)]);
     const orphan = await maint(['end', '--runbook', 'runbook.yaml'], at);
     expect([orphan.code, orphan.output]).toEqual([68, expect.stringContaining(`--holder ${id}`)]);
     const removed = await maint(['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'it is back'], at);
     expect([removed.code, at.has('flag.json')]).toEqual([0, false]);
     expect(at.file('app.cron')).toBe(CRONTAB);
+    expect((await maint(['status'], at)).code).toBe(0);
     expect((await maint(['end', '--runbook', 'runbook.yaml'], at)).code).toBe(0);
     const report = await maint(['report', id, '--json'], at);
     expect([report.code, report.stdout]).toEqual([0, expect.stringContaining('it is back')]);

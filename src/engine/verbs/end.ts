@@ -8,14 +8,17 @@ import { runChecks } from '../checks.ts';
 import type { Resource, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
+import { isWall } from '../order.ts';
 import { type Looking, plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
+import { truth } from '../truth.ts';
 import { actionKey, soakVerdict, stillOurs, type WindowState } from '../window.ts';
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
-import { failureLines, leftCount, lookLines, readOnlyFor, thingsToLookAt } from './failures.ts';
+import { failureLines, leftCount, lookLines, thingsToLookAt } from './failures.ts';
 import { failed, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
+import { afterOpening, lookAtWalls, lookingOf, openText, readOnlyText, writesNow } from './walls.ts';
 import { foreignHolders, liveWindow } from './windows.ts';
 
 export interface EndOptions extends LeaseOptions {
@@ -193,23 +196,30 @@ async function soak(
       'end',
       'E_SOAK_BAD',
       prepared.environment,
-      `the soak found trouble, and ${prepared.environment} is read-only again${result.stopped ? ` in part (${result.stopped.step}: ${result.stopped.message})` : ''}, until ${utc(state.window.until, { seconds: false })}.`,
+      `the soak found trouble, and ${openText(state, afterOpening(state, prepared.steps, result.failures, await run.storeNow()), { refused: 'is read-only again', rest: `, until ${utc(state.window.until, { seconds: false })}` })}.`,
       {
         window: state.id,
         state,
         details,
-        next: [{ command: 'maint end', why: 'when it is mended: opens and soaks afresh' }, { command: 'maint status' }],
+        next: [{ command: 'maint end', why: 'when it is fixed: opens and soaks afresh' }, { command: 'maint status' }],
       },
     );
   }
   await run.append(state, [
     { type: 'run', state: 'ended', verb: 'end', owner: run.lease.owner.name, exit: EXIT.HUMAN },
   ]);
+  const now = truth(state, await lookAtWalls(host, prepared, state), await run.storeNow());
+  const writes =
+    now.writes === 'open'
+      ? 'takes writes again'
+      : now.writes === 'refused'
+        ? `is STILL READ-ONLY (${now.what})`
+        : `may or may not take writes again (${now.what})`;
   return failed(
     'end',
     'E_SOAK_BAD',
     prepared.environment,
-    `${prepared.environment} takes writes again, but the soak found trouble; the window is not closed, and what was stopped stays stopped.`,
+    `${prepared.environment} ${writes}, but the soak found trouble; the window is not closed, and what was stopped stays stopped.`,
     {
       window: state.id,
       state,
@@ -238,27 +248,35 @@ export async function finish(
   if (result.failures.length > 0) return await leftBehind(host, run, prepared, state, verb, result.failures);
   await run.append(state, leftOut(prepared, state, skip));
   const wrote = verb === 'end' && writesFound(state).length > 0;
-  const exit = wrote ? EXIT.HUMAN : EXIT.DONE;
+  const givenUp = await stillLeft(host, prepared, state);
+  const code = givenUp ? 'E_LEFT_BEHIND' : wrote ? 'E_WRITTEN' : undefined;
+  const exit = code ? EXIT.HUMAN : EXIT.DONE;
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit }], 'close');
   const others = await othersHolding(host, prepared, state);
   const look = thingsToLookAt(state).length;
   const planned = Date.parse(state.window.plannedUntil) - Date.parse(state.window.since);
-  const was =
-    state.wallsClosedAt && state.wallsOpenAt
-      ? `was read-only for ${readOnlyFor(state, run.now())} (planned ${lasting(planned)}${extendedTo(state)})`
-      : 'was never read-only';
+  const readOnly = readOnlyText(state, await run.storeNow());
+  const was = readOnly ? `${readOnly} (planned ${lasting(planned)}${extendedTo(state)})` : 'was never read-only';
   return {
     verb,
     exit,
-    ...(wrote && { code: 'E_WRITTEN' as const }),
+    code,
     environment,
     window: state.id,
-    headline: `${environment} ${was}.${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is as it was.'}`,
+    headline: `${environment} ${was}.${givenUp ? ` It may STILL be READ-ONLY (${givenUp}).` : ''}${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is restored.'}`,
     details: [...thingsToLookAt(state), ...others],
     look,
     next: [{ command: `maint report ${state.id}`, why: 'the window as a document' }],
     state,
   };
+}
+
+/** The walls that were given up and are not seen open, in words; undefined: none. */
+async function stillLeft(host: VerbHost, prepared: Prepared, state: WindowState): Promise<string | undefined> {
+  const left = new Set(state.left.filter(({ wall }) => wall === true).map(({ step }) => step));
+  if (left.size === 0) return undefined;
+  const is = truth(state, await lookAtWalls(host, prepared, state, ({ id }) => left.has(id)), await host.journal.now());
+  return is.writes === 'open' ? undefined : is.what;
 }
 
 async function othersHolding(host: VerbHost, prepared: Prepared, state: WindowState): Promise<string[]> {
@@ -299,26 +317,34 @@ async function leftBehind(
   const { environment } = prepared;
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
   const others = state.walls === 'open' ? await othersHolding(host, prepared, state) : [];
-  const is =
-    state.walls === 'closed'
-      ? 'STILL READ-ONLY, and'
-      : others.length > 0
-        ? 'read-only for others still, and'
-        : 'read-write, but';
+  const is = await writesNow(host, prepared, state, others.length > 0);
   const looks = lookLines(state);
+  const waits = waiting(prepared, state, failures);
   return failed(
     verb,
     'E_LEFT_BEHIND',
     environment,
-    `${environment} is ${is} ${count(leftCount(failures), 'thing is', 'things are')} not as before:`,
+    `${environment} ${is} ${count(leftCount(failures), 'thing is', 'things are')} not restored:`,
     {
       window: state.id,
       state,
-      details: [...failureLines(failures), ...others, ...looks],
+      details: [...failureLines(failures), ...waits, ...others, ...looks],
       look: thingsToLookAt(state).length,
       next: [{ command: `maint ${verb}`, why: 'tries just these again' }, wayOut(prepared, failures[0]!)],
     },
   );
+}
+
+/** While a wall is left, the steps after the walls wait. */
+function waiting({ steps }: Prepared, state: WindowState, failures: readonly StepFailure[]): string[] {
+  const wall = failures.find(({ step }) => steps.some((one) => one.id === step && isWall(one)));
+  if (!wall) return [];
+  const rest = steps.filter(
+    (step) =>
+      !isWall(step) && (state.owned.get(step.id)?.size ?? 0) > 0 && !failures.some((one) => one.step === step.id),
+  );
+  if (rest.length === 0) return [];
+  return [`${rest.map(({ id }) => id).join(', ')}  ${rest.length === 1 ? 'waits' : 'wait'} until writes work again`];
 }
 
 /** Something of ours can be given up; what was only not done can be left out. */
@@ -381,7 +407,8 @@ export async function leave(
         next: [all[0] ? `maint end --leave ${all[0]} --reason …` : 'maint end'],
       });
     }
-    await run.append(state, [{ type: 'left', step: stepId, ids, reason, by: run.lease.owner.name }]);
+    const wall = await leftWall(host, prepared, state, stepId);
+    await run.append(state, [{ type: 'left', step: stepId, ids, reason, by: run.lease.owner.name, ...wall }]);
     const rest = stillOurs(state).length;
     const ending = state.phase === 'closed' || state.phase === 'aborted';
     if (ending && rest === 0)
@@ -401,6 +428,41 @@ export async function leave(
       state,
     };
   });
+}
+
+/**
+ * A wall is given up only where nobody can ask it, and somebody says so: one that is seen closed can be opened, and left
+ * behind it would refuse writes for a window that is over. status asks it until it is seen open.
+ */
+async function leftWall(host: VerbHost, prepared: Prepared, state: WindowState, id: string): Promise<{ wall?: true }> {
+  const { walls } = await lookAtWalls(host, prepared, state, (step) => step.id === id);
+  const [seen] = walls;
+  if (!seen || seen.is === 'open') return {};
+  if (seen.is === 'held')
+    throw new MaintError(
+      'E_LEFT_BEHIND',
+      `${id} still refuses writes (${seen.why}), so it can be opened. Nothing changed.`,
+      {
+        next: ['maint end'],
+      },
+    );
+  if (host.asks)
+    await host.confirm({
+      plan: await plan(
+        lookingOf(host, { steps: prepared.steps.filter((step) => step.id === id) }),
+        state.window,
+        state,
+        ['aborted'],
+      ),
+      window: state.window,
+      ...{ backMs: 0, startMs: 0, changed: false },
+      warnings: [
+        `${id} cannot be asked (${seen.why}): left behind, it may go on refusing writes, and nobody will open it`,
+      ],
+      shared: host.journal.shared,
+      address: host.journal.address,
+    });
+  return { wall: true };
 }
 
 function extendedTo({ window }: WindowState): string {

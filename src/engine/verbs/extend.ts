@@ -4,6 +4,8 @@ import { EXIT } from '../../errors/exit-codes.ts';
 import type { Phase, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import { WRITE_DEADLINE_MS } from '../io.ts';
+import { isWall } from '../order.ts';
+import { plan } from '../plan.ts';
 import { roleOf } from '../roles.ts';
 import { type LeaseOptions, withLease } from '../run.ts';
 import type { WindowState } from '../window.ts';
@@ -12,6 +14,7 @@ import { mustCarry } from './carry.ts';
 import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
 import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { type Told, toldBy } from './told.ts';
+import { afterOpening, closedAgain, isKept, lookAtWalls, lookingOf, openText } from './walls.ts';
 import { liveWindow } from './windows.ts';
 
 export interface ExtendOptions extends LeaseOptions {
@@ -27,6 +30,7 @@ export async function extend(
   options: ExtendOptions,
 ): Promise<VerbResult> {
   const { environment } = prepared;
+  await askToCloseAgain(host, prepared, live);
   return await withLease(host, environment, 'extend', options, async (run) => {
     const state = await liveWindow(host, environment, prepared);
     if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
@@ -46,20 +50,31 @@ export async function extend(
       { type: 'run', state: 'began', verb: 'extend', owner: run.lease.owner.name },
       { type: 'extended', until, by: run.lease.owner.name },
     ]);
+    const seq = state.lastSeq;
     const result = await converge(run.acting(state, prepared.steps), state.phase, { verb: 'extend' });
-    const exit = result.stopped ? EXIT.HUMAN : EXIT.DONE;
+    const is = afterOpening(state, prepared.steps, result.failures, await host.journal.now());
+    const kept = state.phase !== 'open' || isKept(is);
+    const exit = result.stopped || !kept ? EXIT.HUMAN : EXIT.DONE;
     await run.append(state, [{ type: 'run', state: 'ended', verb: 'extend', owner: run.lease.owner.name, exit }]);
+    const [to, from] = [until, was].map((at) => utc(at, { seconds: false, today: run.now() }));
+    const again = closedAgain(state, seq).length > 0;
+    const text =
+      state.phase === 'open'
+        ? openText(state, is, { refused: again ? 'is read-only again' : 'stays read-only', rest: ` until ${to}` })
+        : `${environment} ${STAYS[state.phase]} until ${to}`;
+    const failed = result.failures.length;
+    const looks = lookLines(state);
     return {
       verb: 'extend',
       exit,
-      code: result.stopped ? 'E_HELD' : undefined,
+      code: result.stopped ? 'E_HELD' : kept ? undefined : 'E_NOT_READ_ONLY',
       environment,
       window: state.id,
-      headline: `${environment} ${STAYS[state.phase]} until ${utc(until, { seconds: false, today: run.now() })} (it was ${utc(was, { seconds: false, today: run.now() })}).${result.failures.length > 0 ? ` ${count(result.failures.length, 'step')} could not follow:` : ''}`,
-      details: [...failureLines(result.failures), ...lookLines(state)],
+      headline: `${text} (it was ${from}).${failed > 0 ? ` ${count(failed, 'step')} could not follow:` : ''}`,
+      details: [...failureLines(result.failures), ...looks],
       look: thingsToLookAt(state).length,
       next: [
-        ...(result.failures.length > 0
+        ...(failed > 0
           ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]
           : []),
         ...(state.phase === 'announced'
@@ -68,6 +83,27 @@ export async function extend(
       ],
       state,
     };
+  });
+}
+
+/**
+ * A wall that somebody opened is closed again by whoever moves the end or tells people that it stays closed: shown and
+ * asked first, since it changes what people's writes meet. Without a terminal and --yes: 64, nothing changed.
+ */
+async function askToCloseAgain(host: VerbHost, prepared: Prepared, live: WindowState): Promise<void> {
+  if (live.phase !== 'open' || !live.reached || !host.asks) return;
+  const { walls } = await lookAtWalls(host, prepared, live);
+  if (!walls.some(({ is }) => is === 'open')) return;
+  const open = new Set(walls.filter(({ is }) => is === 'open').map(({ step }) => step));
+  const steps = prepared.steps.filter(({ id }) => open.has(id));
+  const planned = await plan(lookingOf(host, { steps }), live.window, live, ['open']);
+  if (planned.changes === 0) return;
+  await host.confirm({
+    plan: planned,
+    window: live.window,
+    ...{ backMs: 0, startMs: 0, warnings: [], changed: false },
+    shared: host.journal.shared,
+    address: host.journal.address,
   });
 }
 
@@ -100,6 +136,7 @@ export async function note(
   options: LeaseOptions,
 ): Promise<VerbResult> {
   const { environment } = prepared;
+  await askToCloseAgain(host, prepared, live);
   return await withLease(host, environment, 'note', options, async (run) => {
     const state = await liveWindow(host, environment, prepared);
     if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
@@ -110,17 +147,25 @@ export async function note(
       { type: 'run', state: 'began', verb: 'note', owner: by },
       { type: 'note', text, by },
     ]);
-    const asked = tellers(prepared, state);
-    const result = await converge(run.acting(state, asked), state.phase, { verb: 'note', partial: true });
-    const told = toldBy(prepared.steps, asked, result.failures);
-    await run.append(state, [{ type: 'run', state: 'ended', verb: 'note', owner: by, exit: EXIT.DONE }]);
+    const seq = state.lastSeq;
+    const steps = tellers(prepared, state);
+    const result = await converge(run.acting(state, steps), state.phase, { verb: 'note', partial: true });
+    const is = afterOpening(state, steps, result.failures, await host.journal.now());
+    const open = state.phase === 'open';
+    const exit = !open || isKept(is) ? EXIT.DONE : EXIT.HUMAN;
+    await run.append(state, [{ type: 'run', state: 'ended', verb: 'note', owner: by, exit }]);
+    const told = toldBy(prepared.steps, steps, result.failures);
+    const again = closedAgain(state, seq);
+    const truly = openText(state, is, { refused: 'is read-only', rest: '' });
+    const walls = open && (again.length > 0 || !isKept(is)) ? ` · ${truly}` : '';
     return {
       verb: 'note',
-      exit: EXIT.DONE,
+      exit,
+      ...(exit === EXIT.HUMAN && { code: 'E_NOT_READ_ONLY' as const }),
       environment,
       window: state.id,
-      headline: notedLine(text, told, result.failures.length),
-      details: [...failureLines(result.failures), ...lookLines(state)],
+      headline: `${notedLine(text, told, result.failures.length)}${walls}`,
+      details: [...failureLines(result.failures), ...again],
       look: thingsToLookAt(state).length,
       next: [{ command: 'maint status' }],
       state,
@@ -154,7 +199,9 @@ export async function markOverdue(host: VerbHost, prepared: Prepared, live: Wind
       if (state?.id !== live.id || !isDue(state, await host.journal.now())) return state ?? live;
       await mustCarry(host, prepared, state);
       await run.append(state, [{ type: 'overdue' }]);
-      await converge(run.acting(state, tellers(prepared, state)), 'open', { verb: 'overdue', partial: true });
+      // A look opens and closes nothing: only the notices follow.
+      const notices = prepared.steps.filter((step) => roleOf(step) === 'notice');
+      await converge(run.acting(state, notices), 'open', { verb: 'overdue', partial: true });
       return state;
     });
   } catch (error) {
@@ -168,12 +215,15 @@ function isDue({ window, phase, reached }: WindowState, now: number): boolean {
   return !window.overdue && phase === 'open' && reached && Date.parse(window.until) <= now;
 }
 
-/** What tells people: a note moves nothing else. The flag carries the banner's words, where it is held already. */
-function tellers(prepared: Prepared, state: WindowState): Step[] {
-  const held = (step: Step) => state.phase === 'open' && (state.owned.get(step.id)?.size ?? 0) > 0;
-  return prepared.steps.filter(
-    (step) => roleOf(step) === 'notice' || (step.plugin.name.startsWith('flag/') && held(step)),
-  );
+/**
+ * What a note moves: the notices, and the walls of an open window: a flag carries the banner's words, and nobody is told
+ * of a window whose walls were not seen. A wall that fails does not keep people from being told.
+ */
+function tellers(prepared: Prepared, { phase, owned }: WindowState): Step[] {
+  const isHeldWall = (step: Step) => phase === 'open' && isWall(step) && (owned.get(step.id)?.size ?? 0) > 0;
+  return prepared.steps
+    .filter((step) => roleOf(step) === 'notice' || isHeldWall(step))
+    .map((step): Step => (isWall(step) ? { ...step, onFailure: 'continue' } : step));
 }
 
 export function noWindow(environment: string, verb: string): MaintError {

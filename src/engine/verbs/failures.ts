@@ -1,6 +1,5 @@
 // What a verb could not do, and what somebody should look at, one line each.
 import type { StepFailure } from '../acting.ts';
-import { readOnlyPeriods } from '../periods.ts';
 import type { Breach, WindowState } from '../window.ts';
 import { lasting, utc } from '../words.ts';
 
@@ -13,11 +12,6 @@ export function failureLines(failures: readonly StepFailure[]): string[] {
     (failure) =>
       `${failure.step}${failure.ids.length > 0 ? ` ${failure.ids.slice(0, 3).join(', ')}${failure.ids.length > 3 ? ` and ${failure.ids.length - 3} more` : ''}` : ''}  ${failure.message}`,
   );
-}
-
-/** "21m 05s": the number that the report and the history have, too */
-export function readOnlyFor(state: WindowState, now: number): string {
-  return lasting(readOnlyPeriods(state, now)?.ms ?? 0);
 }
 
 /** "somebody opened it after 02:11:40Z, closed again at 02:14:07Z: writes were possible for up to 2m 27s" */

@@ -12,12 +12,22 @@ import type { JournalEvent } from '../events.ts';
 import { type Looking, type Plan, plan, samePlan } from '../plan.ts';
 import { isAhead } from '../roles.ts';
 import { type LeaseOptions, monotonicNow, type Run, waitUntil, withLease } from '../run.ts';
-import { isNeeded, refuseUnusable, troublesOf, watchesReads } from '../usable.ts';
+import { isNeeded, refuseUnusable, skipping, troublesOf, watchesReads } from '../usable.ts';
 import { actionKey, fold, type WindowState } from '../window.ts';
 import { asOption, count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
-import { failureLines, leftCount, lookLines, readOnlyFor, thingsToLookAt } from './failures.ts';
+import { failureLines, leftCount, lookLines, thingsToLookAt } from './failures.ts';
 import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import {
+  afterOpening,
+  closedAgain,
+  isKept,
+  lookingOf,
+  noWallText,
+  openText,
+  readOnlyText,
+  writesNow,
+} from './walls.ts';
 import {
   endedMeanwhile,
   foreignHolders,
@@ -58,12 +68,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
     : announced
       ? { ...live.window, since: fresh.since, until: fresh.until, plannedUntil: fresh.until }
       : live.window;
-  const looking: Looking = {
-    steps: prepared.steps,
-    clients: host.clients,
-    signal: host.interrupt.signal,
-    now: monotonicNow,
-  };
+  const looking = lookingOf(host, prepared);
   // Looked at side by side: who holds the flag is one question, and the clients that a plan needs take a while to load.
   const planning = plan(looking, provisional, live, ['open']);
   planning.catch(() => undefined);
@@ -80,7 +85,9 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
   refuseUnusable(shown, prepared.steps, { ...refusing, fresh: !live || announced });
   if (!live || announced) await refuseInside(looking);
   prepared.refuseSame(new Map(shown.steps.map((step) => [step.id, step.changes.map((change) => change.id)])));
-  const warnings = [prepared.outlives?.(options.windowMs)].filter((text) => text !== undefined);
+  const warnings = [noWallText(prepared.steps), prepared.outlives?.(options.windowMs)].filter(
+    (text) => text !== undefined,
+  );
   const asking = {
     warnings,
     window: provisional,
@@ -199,23 +206,36 @@ async function opened(
 ): Promise<VerbResult> {
   const { environment } = prepared;
   const began = run.now();
+  const seq = state.lastSeq;
   const acting = run.acting(state, prepared.steps);
   const result = await converge(acting, 'open', { verb: 'start' });
   const base = { verb: 'start', environment, window: state.id, state };
   if (!result.stopped) {
-    const look = thingsToLookAt(state).length;
+    const looks = [...failureLines(result.failures), ...lookLines(state)];
     const wayBack = estimate(prepared.steps, await recentWindows(host, environment)).backMs + state.opened.soakMs;
     const beginBy = Date.parse(state.window.until) - wayBack;
-    await run.append(state, [
-      { type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit: EXIT.DONE },
-    ]);
+    const is = afterOpening(state, prepared.steps, result.failures, await run.storeNow());
+    const exit = isKept(is) ? EXIT.DONE : EXIT.HUMAN;
+    await run.append(state, [{ type: 'run', state: 'ended', verb: 'start', owner: run.lease.owner.name, exit }]);
+    const again = closedAgain(state, seq).length > 0;
+    const took = `${Math.round((run.now() - began) / 1000)}s of ${Math.round(state.opened.budgetMs / 1000)}s`;
+    const until = `, until ${utc(state.window.until, { seconds: false })}`;
+    const how = again ? ' (closed again)' : wasOpen ? ' (it was already; until did not move)' : ` (${took})`;
+    const text = openText(state, is, {
+      refused: `is read-only since ${utc(is.since ?? state.window.since)}`,
+      rest: until,
+    });
+    const look = thingsToLookAt(state).length;
+    const more = look > 0 ? `. ${count(look, 'thing')} to look at` : '';
     return {
       ...base,
-      exit: EXIT.DONE,
-      headline: `${environment} is read-only since ${utc(state.wallsClosedAt ?? state.window.since)}, until ${utc(state.window.until, { seconds: false })}${wasOpen ? ' (it was already; until did not move)' : ` (${Math.round((run.now() - began) / 1000)}s of ${Math.round(state.opened.budgetMs / 1000)}s)`}. Begin the end by ${utc(beginBy, { seconds: false })}${look > 0 ? `. ${count(look, 'thing')} to look at` : ''}:`,
-      details: [...result.failures.map((failure) => `${failure.step}  ${failure.message}`), ...lookLines(state)],
-      look,
+      exit,
+      ...(exit === EXIT.HUMAN && { code: 'E_NOT_READ_ONLY' as const }),
+      headline: `${text}${how}. Begin the end by ${utc(beginBy, { seconds: false })}${more}:`,
+      details: looks,
+      look: thingsToLookAt(state).length,
       next: [
+        ...(isKept(is) ? [] : [{ command: options.again, why: 'tries the wall again; the end does not move' }]),
         { command: `maint end --soak ${asOption(state.opened.soakMs)}`, why: 'bring it back' },
         { command: 'maint extend --by 15m', why: 'more time' },
         { command: 'maint status' },
@@ -243,10 +263,11 @@ async function opened(
       },
     );
   }
-  return await undo(run, prepared, state, stopped, options);
+  return await undo(host, run, prepared, state, stopped, options);
 }
 
 async function undo(
+  host: VerbHost,
   run: Run,
   prepared: Prepared,
   state: WindowState,
@@ -267,7 +288,7 @@ async function undo(
       'start',
       'E_LEFT_BEHIND',
       environment,
-      `${stopped.step} failed (${stopped.message}), and ${count(leftCount(result.failures), 'thing is', 'things are')} not as before:`,
+      `${stopped.step} failed (${stopped.message}); ${environment} ${await writesNow(host, prepared, state, false)} ${count(leftCount(result.failures), 'thing is', 'things are')} not restored:`,
       {
         ...base,
         look: thingsToLookAt(state).length,
@@ -279,11 +300,10 @@ async function undo(
       },
     );
   }
-  const openAt = state.wallsOpenAt;
-  const readOnly =
-    openAt && state.wallsClosedAt
-      ? `${environment} is read-write again since ${utc(openAt)} (it was read-only for ${readOnlyFor(state, run.now())})`
-      : `${environment} is read-write`;
+  const was = readOnlyText(state, await run.storeNow());
+  const readOnly = was
+    ? `${environment} is read-write again since ${utc(state.wallsOpenAt ?? state.phaseAt)} (it ${was})`
+    : `${environment} is read-write`;
   const code = stopped.code === 'E_STILL_RUNNING' ? 'E_STILL_RUNNING' : 'E_FAILED';
   return failed(
     'start',
@@ -360,7 +380,7 @@ async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, 
         throw new MaintError(
           'E_REFUSED',
           `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`,
-          { next: [`fix it, or skip it: --skip ${step.id}`] },
+          { next: ['fix it and try again', skipping(step)] },
         );
       host.emit({
         type: 'step-ended',
