@@ -323,6 +323,8 @@ export interface Check<P = any, E = any> extends Plugin<P> {
   proves?: 'refused' | 'unwritten';
   /** exactly what the prober may send, decided from the params and the surfaces alone */
   declares?(params: P, window: Window): readonly { method: string; url: string }[];
+  /** what a person should know before it runs, from the params and the surfaces alone: a canary that might write */
+  doubts?(params: P, window: Window): string[];
   /** `prober` is absent in a dry run, and where nothing was declared */
   check(io: Reader, context: CheckContext<P, E>, prober?: Prober): Promise<CheckResult<E>>;
   allowed?(io: Reader, params: P): Promise<string[]>;

@@ -200,6 +200,7 @@ export async function plan(
           state?.phase === phase && state.wallsClosedAt !== undefined
             ? 'not checked yet'
             : `cannot tell before ${firstWall ?? 'the window is open'}`,
+          ...(step.plugin.doubts?.(step.params, window) ?? []),
         ];
       } else planResource(entry, step, phase, at, owned, world, state);
     }

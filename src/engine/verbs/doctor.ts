@@ -55,7 +55,10 @@ export async function examineSteps(
       const asked = { ...base, address: plugin.address(step.params), how: plugin.asks ?? howOf(step), ms };
       const troubles = troublesOf(planned, [step]);
       const [first] = troubles;
-      if (!first) return { ...asked, verdict: 'ok', found: [] };
+      if (!first) {
+        const found = plugin.kind === 'check' ? (plugin.doubts?.(step.params, window) ?? []) : [];
+        return { ...asked, verdict: found.length > 0 ? 'warning' : 'ok', found };
+      }
       return {
         ...asked,
         verdict: troubles.some(({ fatal }) => fatal) ? 'problem' : 'warning',

@@ -101,6 +101,9 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
     else if (!problems.some((one) => one.step === step && one.message === message))
       problems.push({ step, message, kind });
   }
+  for (const { id, plugin, params, skipped } of prepared.steps)
+    if (plugin.kind === 'check' && !skipped)
+      for (const doubt of plugin.doubts?.(params, window) ?? []) notes.push(`${id}  ${doubt}`);
   if (live) {
     const open = await liveWindow(host, prepared.environment);
     if (open) notes.push(`${open.id} is open: the world is seen as that window holds it`);

@@ -224,7 +224,8 @@ describe('verify/endpoints', () => {
         surfaces: { documents: { status: 503, wrote: false }, vectors: { status: 423 } },
       },
     });
-    expect(requests).toContain('PUT /vectors/x?dry=1');
+    // the second one was sent when the first one was refused
+    expect(new Set(requests)).toEqual(new Set(['POST /documents']));
     expect(await endpoints({ params: { url }, moment: 'now' })).toMatchObject({
       outcome: 'pass',
       summary: '2 of 2 surfaces answer 423 or 503 read_only',
@@ -253,7 +254,10 @@ describe('verify/endpoints', () => {
     expect(result.findings[0]).toMatch(
       /^documents: POST \/documents was answered 201: the canary was taken and may have written/,
     );
-    expect(requests.sort()).toEqual(['POST /documents', 'PUT /vectors/x?dry=1']);
+    expect(requests).toEqual(['POST /documents']);
+    expect(result.findings[1]).toBe(
+      'vectors: PUT /vectors/x?dry=1 was not sent, because the first canary was not refused',
+    );
 
     requests.length = 0;
     const soaking = await endpoints({ params: { url }, moment: 'soaking', window: { ...A, ...OPENED } });
@@ -262,6 +266,30 @@ describe('verify/endpoints', () => {
       summary: expect.stringContaining('the canary of documents, vectors was taken and wrote'),
     });
     expect(requests).toHaveLength(2);
+  });
+
+  test('the canary that goes first is one that a schema would refuse; the others are named', async () => {
+    const canaries: [string, unknown][] = [
+      ['gone', undefined],
+      ['filled', { title: 'x', tags: [] }],
+      ['nothing', { title: null, tags: [], more: {} }],
+      ['text', 'x'],
+      ['no-text', ''],
+    ];
+    const surfaces = canaries.map(([name, body]): Surface => {
+      const path = `/${name}`;
+      const { match: _, canary: __, ...rest } = SURFACES[0]!;
+      return { ...rest, name, match: { methods: ['POST'], path }, canary: { method: 'POST', path, body } };
+    });
+    const { url, requests } = await service(201);
+    const params = verifyEndpoints.Params.parse({ url });
+    expect(verifyEndpoints.doubts!(params, { ...A, surfaces }).map((doubt) => doubt.split(':')[0])).toEqual([
+      'gone',
+      'filled',
+      'text',
+    ]);
+    await endpoints({ params: { url }, moment: 'open', window: { ...A, surfaces } });
+    expect(requests).toEqual(['POST /nothing']);
   });
 
   test('an unguarded service that validates fails at the deadline, unharmed', async () => {
@@ -531,7 +559,7 @@ describe('verify/endpoints', () => {
       seen.push(request.url!);
       response.writeHead(404).end();
     });
-    await endpoints({ params: { url: `${url}/api/` }, moment: 'now' });
+    await endpoints({ params: { url: `${url}/api/` }, moment: 'now', window: { ...A, ...OPENED } });
     expect(seen.sort()).toEqual(['/api/documents', '/api/vectors/x?dry=1']);
   });
 
