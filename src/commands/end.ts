@@ -3,7 +3,7 @@ import { endWindow } from '../app/end.ts';
 import { durationFlag, envFlag, failOnFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag } from '../ui/command.ts';
 
 export class End extends MaintCommand {
-  static override summary = 'Bring it back: open the walls, soak, then everything else as it was.';
+  static override summary = 'End the window: open the walls, soak, then restore everything else.';
   static override examples = [
     '<%= config.bin %> end --soak 5m',
     '<%= config.bin %> end --skip statuspage',

@@ -6,7 +6,7 @@ import type { Looking } from './plan.ts';
 
 const ASK_MS = 10_000;
 
-/** Throws E_STORE_INSIDE. Who does not answer is no reason to refuse: their own checks say so. */
+/** Throws E_STORE_INSIDE. A server that does not answer is not a reason to refuse; its own check reports that. */
 export async function refuseInside(looking: Looking): Promise<void> {
   const steps = looking.steps.filter((step) => step.skipped === undefined && step.plugin.server);
   const keeping = steps.filter((step) => step.plugin.keeps);

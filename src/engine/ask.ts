@@ -23,8 +23,8 @@ export interface Answer {
 export async function ask(asker: Asker, step: Step, changes: readonly Change<unknown>[]): Promise<Answer> {
   const { plugin, params } = step;
   const [rights, unusable] = await Promise.all([
-    answerOf(asker, (reader) => allowedOf(plugin, reader, params, changes)),
-    answerOf(asker, async (reader) => (await plugin.usable?.(reader, params)) ?? []),
+    answerOf(asker, step, (reader) => allowedOf(plugin, reader, params, changes)),
+    answerOf(asker, step, async (reader) => (await plugin.usable?.(reader, params)) ?? []),
   ]);
   // An interrupted question does not mean that a right is missing.
   if (asker.signal.aborted) throw asker.signal.reason;
@@ -40,8 +40,13 @@ async function allowedOf(plugin: AnyPlugin, reader: Reader, params: unknown, cha
 }
 
 /** The answer, or why there is none. */
-async function answerOf(asker: Asker, question: (reader: Reader) => Promise<string[]>): Promise<string[] | string> {
-  const reader = asker.clients.reader({ signal: asker.signal, deadline: asker.now() + LOOK_MS });
+async function answerOf(
+  asker: Asker,
+  { deadlineMs }: Step,
+  question: (reader: Reader) => Promise<string[]>,
+): Promise<string[] | string> {
+  const deadline = asker.now() + Math.min(LOOK_MS, deadlineMs);
+  const reader = asker.clients.reader({ signal: asker.signal, deadline });
   try {
     return await question(reader);
   } catch (error) {

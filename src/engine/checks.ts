@@ -30,7 +30,7 @@ export async function takeCheck(
   if (result.outcome === 'inconclusive') return { text: `inconclusive: ${result.summary}`, look: true };
   const text = [result.summary, ...result.findings.filter((finding) => !result.summary.includes(finding))].join(' · ');
   if (result.outcome === 'fail') throw new StepProblem('E_FAILED', text);
-  // Walls that nobody could look at are no walls to rely on.
+  // A wall we could not check does not count as closed.
   if (moment === 'open') throw new StepProblem('E_FAILED', `cannot tell: ${text}`);
   return { text: `cannot tell: ${text}`, look: true };
 }

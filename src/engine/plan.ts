@@ -80,7 +80,8 @@ export async function look(
     steps.map(async (step): Promise<Seen | Unknown> => {
       const known = new Map([...(owned.get(step.id) ?? [])].map(([id, own]) => [id, own.after]));
       try {
-        const reader = looking.clients.reader({ signal: looking.signal, deadline: looking.now() + withinMs });
+        const deadline = looking.now() + Math.min(withinMs, step.deadlineMs);
+        const reader = looking.clients.reader({ signal: looking.signal, deadline });
         return await (step.plugin as Resource).observe(reader, step.params, window, known);
       } catch (error) {
         if (looking.signal.aborted) throw looking.signal.reason;
@@ -115,7 +116,7 @@ export function simulateStep(step: Step, phase: Phase, window: Window, mine: Map
     if (decision.changes.length === 0) return all;
     if (turn > 4)
       throw new Refusal(
-        `${step.id} does not come to rest: ${decision.changes
+        `${step.id} never settles: ${decision.changes
           .map((change) => change.id)
           .slice(0, 3)
           .join(', ')} would change again and again`,
@@ -315,7 +316,7 @@ function blank(step: Step): PlannedStep {
   return {
     id: step.id,
     uses: step.plugin.name,
-    // a skipped step's variables are not filled in, and an address made of them is none
+    // the variables of a skipped step are not filled in: unresolved, they have no printable address
     address: step.skipped ? '' : step.plugin.address(step.params),
     role: roleOf(step),
     kind: step.plugin.kind,

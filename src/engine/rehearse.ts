@@ -45,7 +45,7 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
   }
   const later = { ...window, until: new Date(Date.parse(window.until) + 15 * 60_000).toISOString() };
   const reopened = { ...later, reopened: later.since };
-  // Both ways back are gone: the end of a window, and the undo of one that did not come to stand.
+  // Both ways back are gone: the end of a window, and the undo of a failed start.
   for (const back of [['soaking', 'closed'], ['aborted']] as Phase[][]) {
     const world = copyWorld(recorded);
     const owned: OwnedWorld = new Map();
@@ -120,7 +120,7 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
         if (a instanceof Unknown || b instanceof Unknown) continue;
         if (sameState(resource, a, b)) {
           if (count) results.get(step.id)!.asBefore++;
-        } else problems.push({ step: step.id, message: `${id} would not be as before after ${phase}` });
+        } else problems.push({ step: step.id, message: `${id} would not be restored after ${phase}` });
       }
       if (!isHeld(step, phase) && (owned.get(step.id)?.size ?? 0) > 0)
         problems.push({ step: step.id, message: `${owned.get(step.id)!.size} would still be ours after ${phase}` });

@@ -52,7 +52,7 @@ const SLEPT_MS = 2_000;
 const TICK_MS = 500;
 /** in a row, before a write, of a state that answers too slowly */
 const RENEWALS = 3;
-/** Of this machine's clock from that of a shared state. Beyond it people would be promised times that nobody else reads. */
+/** Largest allowed difference between this machine's clock and the shared state's. Beyond it people would be promised times that nobody else reads. */
 export const SKEW_MS = 60_000;
 
 type Adopted = Parameters<Journal['adopt']> extends [Lease, ...infer Rest] ? Rest : never;
@@ -368,7 +368,7 @@ async function takeLease(
     if (existing) {
       const now = await journal.now();
       // What it was writing may still arrive until its lease and the longest deadline of a write are over.
-      // By whichever clock is nearer: a store's clock that was set back must not make anybody wait for an hour.
+      // Use the shorter of the two estimates: a store's clock that was set back must not make anybody wait for an hour.
       const of = `${existing.token} ${existing.renewedAt}`;
       const renewedMeanwhile = seen.of !== '' && seen.of !== of;
       if (seen.of !== of) seen = { of, at: monotonicNow() };

@@ -79,7 +79,7 @@ export async function settle(turn: Settling): Promise<void> {
 async function look(turn: Settling): Promise<Next> {
   const { acting, step, phase } = turn;
   if (acting.now() > turn.deadline && turn.attempts > 0)
-    throw turn.problem ?? new StepProblem('E_FAILED', `does not come to rest within ${seconds(step.deadlineMs)}`);
+    throw turn.problem ?? new StepProblem('E_FAILED', `kept changing for ${seconds(step.deadlineMs)}`);
   turn.lookedAt = acting.now();
   try {
     turn.seen = await observe(turn);

@@ -125,7 +125,7 @@ export function refuseUnseen(world: World, steps: readonly Step[], environment: 
     `${environment} was not recorded: ${count(unseen.length, 'thing')} could not be seen. Nothing was written.`,
     {
       details: unseen.map(({ step, why }) => `${step}  ${why}`),
-      next: ['fix it and try again: maint observe', `or leave it out of the world: --skip ${first.step}`],
+      next: ['fix it and try again: maint observe', `or skip it: --skip ${first.step}`],
     },
   );
 }

@@ -134,7 +134,8 @@ async function writeOnce(acting: Acting, step: Step, part: readonly Change<any>[
   const resource = step.plugin as Resource;
   const writer = acting.clients.writer({
     signal: acting.hard,
-    deadline: acting.now() + WRITE_DEADLINE_MS,
+    // a step may allow less than any write has
+    deadline: acting.now() + Math.min(WRITE_DEADLINE_MS, step.deadlineMs),
     hooks: hooksOf(acting, step),
   });
   point(step.id, 'write', 'before');

@@ -43,7 +43,7 @@ function text(step: PlannedStep, phases: Plan['phases']): string {
   const notes = [...edges, ...step.notes];
   const words = [
     ...notes,
-    ...step.missing.map((right) => `missing: ${right}`),
+    ...step.missing.map((right) => `permission missing: ${right}`),
     ...(step.unusable ?? []).filter((one) => !notes.includes(one)),
   ]
     .map(clean)
@@ -87,12 +87,12 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
 
 /** What nobody could be asked is not ok. */
 function permissions(plan: Plan): string[] {
-  const missing = plan.steps.flatMap((step) => step.missing);
+  const lacking = plan.steps.filter((step) => step.missing.length > 0).length;
   const deaf = unasked(plan);
-  const asked = missing.length === 0 ? 'permissions ok' : `${count(missing.length, 'permission')} missing`;
+  const asked = lacking === 0 ? 'permissions ok' : `this account lacks permissions for ${count(lacking, 'step')}`;
   const not = `not asked of ${deaf.join(', ')}`;
   if (deaf.length === 0) return [asked];
-  return missing.length === 0 ? [`permissions ${not}`] : [asked, not];
+  return lacking === 0 ? [`permissions ${not}`] : [asked, not];
 }
 
 /** The same in the time zone of this terminal, where it is another one. */

@@ -19,7 +19,7 @@ export function rehearsalLines(result: Rehearsed): string[] {
   return [
     ...wrapped('start', start),
     ...wrapped('end', [
-      `${asBefore.are} of ${asBefore.of} as before`,
+      `${asBefore.are} of ${asBefore.of} restored`,
       ...(result.leaves.length > 0 ? [`leaves behind: ${result.leaves.join(', ')}`] : []),
     ]),
     ...wrapped('check', [walls, secrets, rights]),
@@ -43,7 +43,7 @@ function startOf(result: Rehearsed, id: string): string {
   const step = result.rehearsal.steps.find((one) => one.id === id)!;
   const planned = result.planned.steps.find((one) => one.id === id);
   if (step.skipped) return `skipped (${step.skipped})`;
-  if (planned?.missing.length) return `${count(planned.missing.length, 'right')} missing`;
+  if (planned?.missing.length) return `this account lacks ${count(planned.missing.length, 'permission')}`;
   if (step.kind === 'action') return planned?.verdict === 'runs' ? 'would run' : 'runs at the end';
   if (step.kind === 'check') return planned?.notes[0] ?? 'only at the end';
   const parts = [

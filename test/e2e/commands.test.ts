@@ -195,7 +195,7 @@ describe('looking', () => {
     const { out, exit } = await maint(['rehearse']);
     expect(exit).toBe(0);
     expect(out).toMatch(/^start {2}flag 1 would change · crons 1 would change, 1 in sync · no-writes cannot tell/m);
-    expect(out).toMatch(/^end {4}3 of 3 as before$/m);
+    expect(out).toMatch(/^end {4}3 of 3 restored$/m);
     expect(out).toMatch(/0 problems, nothing written\. Looked at the live world\.\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });

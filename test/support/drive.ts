@@ -122,7 +122,7 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
           }
         }
       }
-      throw new Error('does not come to rest');
+      throw new Error('never settles');
     },
   };
   return driver;

@@ -41,7 +41,7 @@ export type Decision =
   /** Its body says whether it writes (`admit` looks at it); if it does, refused. */
   | { readonly action: 'ask'; readonly refusal: HttpRefusal };
 
-/** Where no end is known, or it has passed: short, and constant, for clients that came at different times stay apart. */
+/** Where no end is known, or it has passed: short. A constant is enough: clients are already spread out. */
 export const SHORT_RETRY_SECONDS = 30;
 const PROBLEM_TYPE = 'urn:problem-type:maint:read_only';
 

@@ -647,7 +647,7 @@ function quietly(log: GuardLog): GuardLog {
     try {
       log(level, message, fields);
     } catch {
-      // There is nobody left to tell.
+      // The logger itself failed; ignore it.
     }
   };
 }

@@ -71,7 +71,7 @@ export interface Verdict {
   readonly surface: Rule | null;
   /**
    * What becomes of it while somebody holds. `ask`: the body decides whether it writes; `ifWrite` what becomes of it then.
-   * What is no write passes.
+   * Everything else passes.
    */
   readonly how: 'pass' | 'refuse' | 'drop' | 'buffer' | 'ask';
   readonly ifWrite: 'refuse' | 'drop' | 'buffer';

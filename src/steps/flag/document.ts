@@ -106,7 +106,7 @@ function parse(text: string): { top: Members; holders: Members; at: Member } {
   return { top, holders, at };
 }
 
-/** Our holder anew; what others wrote into it stays. */
+/** Rewrites our holder and keeps the fields that others added. */
 function merged(text: string, start: number, to: Record<string, unknown>): string {
   const fresh = JSON.stringify(to);
   if (text[start] !== '{') return fresh;

@@ -201,7 +201,7 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
     const held = parts.filter(({ to }) => to?.status === 'under_maintenance').length;
     if (held > 0) notes.push(`${held} ${held === 1 ? 'component' : 'components'} under maintenance`);
     if (parts.length > held)
-      notes.push(`${parts.length - held} ${parts.length - held === 1 ? 'component' : 'components'} as before`);
+      notes.push(`${parts.length - held} ${parts.length - held === 1 ? 'component' : 'components'} restored`);
     return notes;
   },
 
@@ -236,7 +236,7 @@ function stateOf({ id, status, shortlink, scheduled_until, metadata }: Incident)
   };
 }
 
-/** A page of something in between is none of the service's answers, whatever its status: the service may not even have heard of it. */
+/** A proxy or captive portal answered instead of the service, whatever the status says: the service may not have heard of it. */
 function ownAnswer({ url }: StatuspageParams, { json }: HttpResponse, effect: 'none' | 'unknown'): Incident {
   if (typeof json?.id === 'string' && typeof json.status === 'string') return json;
   throw new OuterError(`${hostOf(url)} gave an answer that is no JSON of its own`, { effect, retryable: true });

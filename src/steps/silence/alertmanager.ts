@@ -146,7 +146,7 @@ export const alertmanager = defineResource<Params, State>({
     const fires = removed.from?.suppressed ?? [];
     return [
       when === 'plan' ? `${what}: to be ended` : 'ended',
-      fires.length > 0 ? `fires again: ${list(fires)}` : 'it held nothing back at the end',
+      fires.length > 0 ? `fires again: ${list(fires)}` : 'no alert was being suppressed',
     ];
   },
 });
@@ -182,7 +182,7 @@ async function suppressedBy(io: Reader, params: Params, id: string): Promise<str
   );
 }
 
-/** A page of something in between, with a status of success. */
+/** A proxy or captive portal answered instead of the service, with a status of success. */
 function notItsAnswer(params: Params, effect: 'none' | 'unknown'): OuterError {
   return new OuterError(`${new URL(params.url).host} gave an answer that is no JSON of Alertmanager`, {
     effect,

@@ -60,7 +60,7 @@ async function go(flag: Flag, params: unknown, window: Window, phase: Phase): Pr
       if (!(error instanceof Stale)) throw error;
     }
   }
-  throw new Error('does not come to rest');
+  throw new Error('never settles');
 }
 
 /** What both backends must do; `raw` and `plant` are the other party. */

@@ -77,7 +77,7 @@ function driver(resource: Resource, params: Record<string, unknown>, turnMs = 8_
           }
         }
       }
-      throw new Error('does not come to rest');
+      throw new Error('never settles');
     },
   };
 }

@@ -98,6 +98,7 @@ function laptop(world: FakeWorld = fakeWorld(), storeAhead = 0) {
     journal,
     steps,
     waits,
+    now: () => clock,
     boot,
     advance: (ms: number) => {
       clock += ms;
@@ -552,5 +553,45 @@ describe('a wall that somebody opened', () => {
     expect(readOnlyPeriods(acting.state, Date.parse('2026-12-01T07:00:00Z'))!.periods.at(-1)!.toIs).toMatch(
       /on_expiry/,
     );
+  });
+});
+
+describe('a deadline below 10 s', () => {
+  const short = (machine: Laptop, deadlineMs: number) => machine.steps.map((step) => ({ ...step, deadlineMs }));
+  /** how long each call may take */
+  function recorded(machine: Laptop) {
+    const allowed: number[] = [];
+    const note = (bound: { deadline: number }) => {
+      allowed.push(bound.deadline - machine.now());
+      return {};
+    };
+    return { allowed, clients: { ...noClients, reader: note, writer: note } as never };
+  }
+
+  test('bounds a single write, too', async () => {
+    const machine = laptop();
+    const { allowed, clients } = recorded(machine);
+    const acting = { ...(await machine.boot(short(machine, 2_000)))!, clients };
+    await converge(acting, 'open', { verb: 'open' });
+    expect(machine.world.writes).toBeGreaterThan(0);
+    expect(Math.max(...allowed)).toBeLessThanOrEqual(3_000);
+  });
+
+  test('a longer one leaves a write its 10 s', async () => {
+    const machine = laptop();
+    const { allowed, clients } = recorded(machine);
+    const acting = { ...(await machine.boot(short(machine, 40_000)))!, clients };
+    await converge(acting, 'open', { verb: 'open' });
+    expect(allowed).toContain(10_000);
+  });
+
+  test('and the looks and questions of a plan', async () => {
+    const machine = laptop();
+    const { allowed, clients } = recorded(machine);
+    const { state, signal, now } = (await machine.boot())!;
+    const looking = { steps: short(machine, 1_500), clients, signal, now };
+    await plan(looking, state.window, state, ['open']);
+    expect(allowed.length).toBeGreaterThan(0);
+    expect(Math.max(...allowed)).toBe(1_500);
   });
 });

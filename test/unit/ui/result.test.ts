@@ -79,7 +79,7 @@ test('what is missing, in sync, or removed has its own sign; a long address move
     }),
   ).toEqual([
     '  a           x/sqlite /srv/a.db                     = in sync',
-    '  b           x/y                                    ✘ missing: UPDATE on app',
+    '  b           x/y                                    ✘ permission missing: UPDATE on app',
     '  c           x/y                                    - holder goes',
     `  d           x/y /srv/${'d'.repeat(60)}   ~ 1 to change`,
   ]);
@@ -118,7 +118,7 @@ test('the question has its header, its plan, and what can be said of it', () => 
   });
   const unasked = { ...PLAN, steps: [deaf, step('a', 'x/y', 'x', { missing: ['UPDATE on app'] })] };
   expect(askingLines(prepared, { ...asking, plan: unasked }, false).at(-1)).toContain(
-    ', 1 permission missing, not asked of flag, ',
+    ', this account lacks permissions for 1 step, not asked of flag, ',
   );
   const again = askingLines(prepared, { ...asking, changed: true, startMs: 90_000 }, false);
   expect(again[2]).toBe('The plan has changed since it was shown:');
@@ -156,7 +156,7 @@ test('what is left behind stands in columns; a log has the exit code', () => {
   const left = result({
     exit: 68,
     code: 'E_LEFT_BEHIND',
-    headline: 'prod is read-write, but 2 things are not as they were:',
+    headline: 'prod is read-write, but 2 things are not restored:',
     details: [
       'cronjob prod/etl  Kubernetes API answered 503 for 60s',
       'silence 4f1c  alerts:9093 refused the connection',
@@ -167,7 +167,7 @@ test('what is left behind stands in columns; a log has the exit code', () => {
     ],
   });
   expect(resultLines(left, { exit: true })).toEqual([
-    'E_LEFT_BEHIND  prod is read-write, but 2 things are not as they were:',
+    'E_LEFT_BEHIND  prod is read-write, but 2 things are not restored:',
     '  cronjob prod/etl  Kubernetes API answered 503 for 60s',
     '  silence 4f1c      alerts:9093 refused the connection',
     'Next: maint end (tries just these again) · never coming back? maint end --leave x --reason …  exit 68',
