@@ -1,10 +1,14 @@
 // The step contract. A plugin says what is and what should be; everything else (dry run, retries, undo, resume,
 // journalling, progress) is derived from that by converge, so that no plugin can get it wrong by itself.
 import type { z } from 'zod';
+import { brand } from '../errors/brand.ts';
 import type { Prober, Reader, Writer } from './io.ts';
 
 export type Phase = 'announced' | 'open' | 'soaking' | 'closed' | 'aborted';
-export type Role = 'wall' | 'cache' | 'notice' | 'work' | 'mute' | 'lock';
+/** `lever`: what may be rolled back (a pointer, a feature's flag). Nothing holds it but its being pulled. */
+export type Role = 'wall' | 'cache' | 'notice' | 'work' | 'mute' | 'lock' | 'lever';
+/** Where a wall stands, from the outside in: a gateway, the services themselves, a datastore. */
+export type Layer = 'edge' | 'service' | 'store';
 /** When an action runs: the walls have closed, they have opened, the window is closed. */
 export type Edge = 'open' | 'reopen' | 'closed';
 /**
@@ -94,9 +98,29 @@ export class Unknown {
     this.refused = refused;
   }
 }
+brand(Unknown, 'Unknown');
+
+/**
+ * What observe() saw of one thing. The engine parses `state` with State: what is no State (a captive portal answered) is
+ * "cannot tell".
+ */
+export interface Seen {
+  /** null: the thing is not there */
+  state: unknown;
+  /** Handed on to write() in the same process, never stored: an ETag, a file as it was read, the document around the thing. */
+  handle?: unknown;
+}
+
+/** What everything that only looks may know beside the params. */
+export interface At<S> {
+  phase: Phase;
+  window: Window;
+  /** what is ours now, by id: `before` our first write, `after` our last one */
+  owned: ReadonlyMap<string, { before: Is<S>; after: Is<S> }>;
+}
 
 /** desired(): leave it as it is. */
-export const LEAVE = Symbol('leave it as it is');
+export const LEAVE: unique symbol = Symbol.for('maint.LEAVE') as never;
 
 /** Thrown by desired() or observe(): start refuses (66) before anything is written. `next` is a command or an instruction. */
 export class Refusal extends Error {
@@ -107,6 +131,7 @@ export class Refusal extends Error {
     this.next = next;
   }
 }
+brand(Refusal, 'Refusal');
 
 /** Thrown by write(): nothing was written, the world is not `from` any more. The engine observes and decides again. */
 export class Stale extends Error {
@@ -115,6 +140,7 @@ export class Stale extends Error {
     this.name = 'Stale';
   }
 }
+brand(Stale, 'Stale');
 
 export interface Situation<P, S> {
   phase: Phase;
@@ -132,6 +158,28 @@ export interface Change<S> {
   id: string;
   from: Is<S>;
   to: Is<S>;
+  /** in write() only: what observe() gave with `from` */
+  handle?: unknown;
+}
+
+/** The default notes of a resource: "7 suspended · 1 kept (heartbeat)", "7 resumed". */
+export interface Words<P, S> {
+  /** in a plan, e.g. "to suspend" */
+  toHold: string;
+  /** e.g. "suspended" */
+  held: string;
+  /** in the plan of an end, e.g. "to resume" */
+  toRelease: string;
+  /** e.g. "resumed" */
+  released: string;
+  /** there is only ever one thing: its number goes without saying */
+  single?: true;
+  /** what goes on by the runbook's own word */
+  kept?(id: string, params: P): boolean;
+  /** how people call it; default: its id */
+  name?(id: string): string;
+  /** what comes after these */
+  more?(context: NoteContext<P, S>): string[];
 }
 
 /** One reason for which the system is read-only, as the flag shows it. `id` is a window's id, and the resource's. */
@@ -160,6 +208,8 @@ export interface NoteContext<P, S> {
 interface Plugin<P> {
   /** `family/backend`; a family with one backend only may be just `family` */
   name: string;
+  /** Walls, and checks that have their place among them: walls close from the edge to the store. */
+  layer?: Layer | ((params: P) => Layer);
   summary: string;
   /** zod strictObject; secrets are marked with secret() */
   Params: z.ZodType<P>;
@@ -190,6 +240,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   role: Role;
   /** role as a param: only `command` */
   roleOf?(params: P): Role;
+  /** Its words carry the window's note and end, so that it follows both. Default: notices only. */
+  tells?: true;
   /** zod strictObject: what gets journalled and compared; never a secret in it */
   State: z.ZodType<S>;
   /** set by the server (ids, versions): journalled, used for compare-and-set, never compared, never drift */
@@ -204,12 +256,13 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   local?: boolean;
   /** Its id is our mark: what stands there is ours whatever somebody edited in it, and the end takes it away all the same. */
   marked?: boolean;
-  observe(
-    io: Reader,
-    params: P,
-    window: Window,
-    known: ReadonlyMap<string, Is<S>>,
-  ): Promise<Map<string, Is<S> | Unknown>>;
+  /**
+   * How a lost update is prevented. `server`: the service compares, and write() throws Stale where it refuses. `look`:
+   * it cannot, so the engine looks again right before each write, and goes on only where every `from` is still there.
+   */
+  compare: 'server' | 'look';
+  /** What is there, by id: the smallest things that two people could own. What could not be seen is an Unknown. */
+  observe(io: Reader, params: P, at: At<S>): Promise<Map<string, Seen | Unknown>>;
   /** pure, no clock */
   desired(situation: Situation<P, S>): Is<S> | typeof LEAVE;
   /**
@@ -219,11 +272,20 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   closed?(state: Is<S>, params: P): boolean;
   /** Returns the states that are there now, in the order of `changes` (server ids!). Throws Stale when the world moved. */
   write(io: Writer, params: P, changes: readonly Change<S>[], window: Window): Promise<Is<S>[]>;
+  /**
+   * Asked of a write whose outcome nobody knows: is `now` where it stopped half-way? Then it is ours, and is gone on
+   * from or undone. Default: a write is done or not.
+   */
+  halfway?(from: Is<S>, to: Is<S>, now: Is<S>): boolean;
+  /** Pure. What is written first has the lowest number; when it is let go the highest goes first. Default: any order. */
+  order?(change: Change<S>): number;
   /** everybody who holds the same wall, us included: another window of the environment refuses start, and end names who is left */
   holders?(io: Reader, params: P): Promise<Holder[]>;
-  /** what still runs, in words; [] = settled */
-  inFlight?(io: Reader, params: P, phase: Phase): Promise<string[]>;
-  /** pure: what a person wants to know ("7 to suspend", "1 kept (heartbeat.sh)", an incident's address) */
+  /** What is not in effect yet, in words; [] = settled. Asked after the writes of every phase, on the way back too. */
+  inFlight?(io: Reader, params: P, at: At<S>): Promise<string[]>;
+  /** the words of the default notes */
+  words?: Words<P, S>;
+  /** pure, in place of the default notes: what a person wants to know ("1 kept (heartbeat.sh)", an incident's address) */
   notes?(context: NoteContext<P, S>): string[];
   /** pure, once a step is done: what somebody should look at afterwards (a line that was edited meanwhile); counted as such */
   look?(context: NoteContext<P, S>): string[];
@@ -262,6 +324,7 @@ export class Unfinished extends Error {
     this.data = more.data;
   }
 }
+brand(Unfinished, 'Unfinished');
 
 export interface Action<P = any> extends Plugin<P> {
   kind: 'action';

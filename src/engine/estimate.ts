@@ -12,6 +12,7 @@ const GUESS: Readonly<Record<Role | 'check', { start: number; back: number }>> =
   work: { start: 5000, back: 2000 },
   mute: { start: 500, back: 500 },
   lock: { start: 500, back: 500 },
+  lever: { start: 500, back: 500 },
   check: { start: 2000, back: 5000 },
 };
 

@@ -6,8 +6,10 @@ import { passed } from './checks.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Clients } from './io.ts';
+import { notesOf } from './notes.ts';
 import { phaseOrder } from './order.ts';
 import { isClosing, roleOf } from './roles.ts';
+import { ownedView, see } from './see.ts';
 import { checkedInPhase, type Owned, type WindowState } from './window.ts';
 import { utc } from './words.ts';
 
@@ -73,16 +75,16 @@ export async function look(
   owned: ReadonlyMap<string, ReadonlyMap<string, Owned>>,
   wanted: (step: Step) => boolean = () => true,
   withinMs = LOOK_MS,
+  phase: Phase = 'open',
 ): Promise<World> {
   const world: World = new Map();
   const steps = looking.steps.filter((step) => !step.skipped && step.plugin.kind === 'resource' && wanted(step));
   const seen = await Promise.all(
     steps.map(async (step): Promise<Seen | Unknown> => {
-      const known = new Map([...(owned.get(step.id) ?? [])].map(([id, own]) => [id, own.after]));
       try {
         const deadline = looking.now() + Math.min(withinMs, step.deadlineMs);
         const reader = looking.clients.reader({ signal: looking.signal, deadline });
-        return await (step.plugin as Resource).observe(reader, step.params, window, known);
+        return (await see(step, reader, { phase, window, owned: ownedView(owned.get(step.id)) })).states;
       } catch (error) {
         if (looking.signal.aborted) throw looking.signal.reason;
         if (error instanceof Refusal) return new Refused(error);
@@ -156,10 +158,18 @@ export async function plan(
   phases: readonly Phase[],
   options: { rights?: boolean | 'all'; reads?: boolean; world?: World } = {},
 ): Promise<Plan> {
+  const first = phases[0]!;
   const owned = copyOwned(state?.owned ?? new Map());
   const world = options.world
     ? copyWorld(options.world)
-    : await look(looking, window, owned, (step) => !isClosing(phases[0]!) || (owned.get(step.id)?.size ?? 0) > 0);
+    : await look(
+        looking,
+        window,
+        owned,
+        (step) => !isClosing(first) || (owned.get(step.id)?.size ?? 0) > 0,
+        LOOK_MS,
+        first,
+      );
   const planned = new Map<string, PlannedStep>();
   const firstWall = looking.steps.find((step) => roleOf(step) === 'wall' && !step.skipped)?.id;
   for (const phase of phases) {
@@ -240,7 +250,7 @@ function planResource(
   const resource = step.plugin as Resource;
   const mine = owned.get(step.id) ?? new Map<string, Owned>();
   owned.set(step.id, mine);
-  const ownedBefore = new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
+  const ownedBefore = ownedView(mine);
   const seenBefore = new Map(seen);
   try {
     const decision = simulateStep(step, phase, window, mine, seen);
@@ -254,16 +264,15 @@ function planResource(
     entry.unknown.push(...decision.unknown);
     entry.drift.push(...decision.drift);
     entry.breached.push(...decision.breached);
-    const notes =
-      resource.notes?.({
-        params: step.params,
-        phase,
-        window,
-        seen: seenBefore,
-        changes: decision.changes,
-        owned: ownedBefore,
-        when: 'plan',
-      }) ?? [];
+    const notes = notesOf(resource, {
+      params: step.params,
+      phase,
+      window,
+      seen: seenBefore,
+      changes: decision.changes,
+      owned: ownedBefore,
+      when: 'plan',
+    });
     if (decision.changes.length > 0 || entry.notes.length === 0)
       entry.notes =
         notes.length > 0

@@ -2,6 +2,7 @@
 // and no credentials are needed where the world was recorded before.
 import { type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { sameState } from './decide.ts';
+import { notesOf } from './notes.ts';
 import { copyWorld, type OwnedWorld, phaseSteps, simulateStep, type World } from './plan.ts';
 import { isHeld } from './roles.ts';
 
@@ -81,16 +82,15 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
         const before = new Map(seen);
         try {
           const decision = simulateStep(step, phase, at, mine, seen);
-          const notes =
-            step.plugin.notes?.({
-              params: step.params,
-              phase,
-              window: at,
-              seen: before,
-              changes: decision.changes,
-              owned: new Map(),
-              when: 'plan',
-            }) ?? [];
+          const notes = notesOf(step.plugin, {
+            params: step.params,
+            phase,
+            window: at,
+            seen: before,
+            changes: decision.changes,
+            owned: new Map(),
+            when: 'plan',
+          });
           tell(step, decision.changes.length, before.size, decision.unknown.length, notes);
           for (const drift of decision.drift)
             problems.push({

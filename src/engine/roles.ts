@@ -1,5 +1,5 @@
 // When each role is held, in which order the end goes, and what a failure at start means. One table.
-import type { Phase, Resource, Role, Step } from './contract.ts';
+import type { Layer, Phase, Resource, Role, Step } from './contract.ts';
 
 export const ROLES = {
   wall: { held: ['open'], endOrder: 1, onStartFailure: 'undo' },
@@ -8,10 +8,12 @@ export const ROLES = {
   work: { held: ['open', 'soaking'], endOrder: 6, onStartFailure: 'undo' },
   mute: { held: ['open', 'soaking'], endOrder: 7, onStartFailure: 'continue' },
   lock: { held: ['open', 'soaking'], endOrder: 8, onStartFailure: 'undo' },
+  // No phase holds it: an event pulls it, and another one puts it back.
+  lever: { held: [], endOrder: 9, onStartFailure: 'undo' },
 } as const satisfies Record<Role, { held: readonly Phase[]; endOrder: number; onStartFailure: 'undo' | 'continue' }>;
 
-/** Walls close outside-in and open inside-out: the order of the families, from the outside. */
-export const WALL_DEPTH: Readonly<Record<string, number>> = { flag: 0, gateway: 0, drain: 1, command: 1, datastore: 2 };
+/** Walls close outside-in and open inside-out. */
+export const LAYERS: readonly Layer[] = ['edge', 'service', 'store'];
 
 export function roleOf(step: Step): Role | 'check' {
   const { plugin } = step;

@@ -2,68 +2,19 @@
 // look, note what is settled already, wait for what may still arrive, see whether that is all, write.
 import { OuterError } from '../errors/catalogue.ts';
 import { type Acting, backOff, describe, name, StepProblem, seconds } from './acting.ts';
-import { type Change, type Is, type Phase, type Resource, Stale, type Step, Unknown } from './contract.ts';
+import { Stale, type Step } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
 import type { JournalEvent } from './events.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
-import { failurePolicy, isClosing, roleOf } from './roles.ts';
+import { isClosing } from './roles.ts';
+import { type Settling, sightOf } from './settling.ts';
 import { writeAll } from './wave.ts';
 import { ofStep, openBreach, type WindowState } from './window.ts';
-
-export interface Settling {
-  readonly acting: Acting;
-  readonly step: Step;
-  readonly resource: Resource;
-  readonly phase: Phase;
-  deadline: number;
-  attempts: number;
-  /** why the last turn did not settle it */
-  problem: unknown;
-  /** nothing is tried again: what its write has left is looked at once more */
-  gaveUp: { error: unknown } | undefined;
-  /** the ids whose last write was answered, so that it cannot arrive later */
-  readonly answered: Set<string>;
-  /** when each open write was first seen by this run, by attempt */
-  readonly firstSeen: Map<string, number>;
-  readonly drifted: Decision['drift'];
-  /** what was written in this phase */
-  readonly done: Change<any>[];
-  lookedAt: number;
-  seen: Map<string, Is<any> | Unknown>;
-  decision: Decision;
-}
 
 /** `again`: from the first stage; `settled`: nothing differs any more. */
 type Next = 'on' | 'again' | 'settled';
 
 const STAGES: readonly ((turn: Settling) => Promise<Next>)[] = [look, note, ripen, rest, write];
-
-/** How long a notice is tried while a start waits for it. */
-const CONTINUE_MS = 10_000;
-
-export function settling(acting: Acting, step: Step, phase: Phase, began: number): Settling {
-  // A notice that is down must not hold up a window: at start it is tried for 10 s, and by the next start again.
-  // Nor the way to the soak: once the window is closed it is tried for its whole deadline.
-  const again = !isClosing(phase) || (phase === 'soaking' && roleOf(step) === 'notice');
-  const patience = again && failurePolicy(step) === 'continue' ? CONTINUE_MS : Number.POSITIVE_INFINITY;
-  return {
-    acting,
-    step,
-    resource: step.plugin as Resource,
-    phase,
-    deadline: began + Math.min(step.deadlineMs, patience),
-    attempts: 0,
-    problem: undefined,
-    gaveUp: undefined,
-    answered: new Set(),
-    firstSeen: new Map(),
-    drifted: [],
-    done: [],
-    lookedAt: began,
-    seen: new Map(),
-    decision: { changes: [], release: [], settled: [], breached: [], drift: [], unknown: [], pending: [] },
-  };
-}
 
 export async function settle(turn: Settling): Promise<void> {
   for (;;) {
@@ -82,29 +33,13 @@ async function look(turn: Settling): Promise<Next> {
     throw turn.problem ?? new StepProblem('E_FAILED', `kept changing for ${seconds(step.deadlineMs)}`);
   turn.lookedAt = acting.now();
   try {
-    turn.seen = await observe(turn);
-    turn.decision = decide(step, phase, acting.state.window, ofStep(acting.state, step.id), turn.seen);
+    turn.sight = await sightOf(turn);
+    turn.decision = decide(step, phase, acting.state.window, ofStep(acting.state, step.id), turn.sight.states);
     return 'on';
   } catch (error) {
     if (turn.gaveUp) throw turn.gaveUp.error;
     return again(turn, error, error);
   }
-}
-
-async function observe({ acting, step, resource, deadline }: Settling): Promise<Map<string, Is<any> | Unknown>> {
-  const reader = acting.clients.reader({ signal: acting.signal, deadline });
-  const known = new Map([...ofStep(acting.state, step.id)].map(([id, own]) => [id, own.after]));
-  const seen = await resource.observe(reader, step.params, acting.state.window, known);
-  for (const [id, state] of seen) {
-    if (state === null || state instanceof Unknown) continue;
-    const parsed = resource.State.safeParse(state);
-    if (!parsed.success)
-      throw new StepProblem(
-        'E_BUG',
-        `${resource.name} saw a state that is not of its own shape at ${id}: ${parsed.error.issues[0]?.message ?? ''}`,
-      );
-  }
-  return seen;
 }
 
 /** Another turn after a pause, where that may help with `cause`; else `problem` is thrown. */
@@ -154,9 +89,7 @@ async function ripen(turn: Settling): Promise<Next> {
   const ripensAt = await ripening(turn);
   const green = decision.pending.filter((pending) => ripensAt(pending) > turn.lookedAt);
   if (green.length === 0) {
-    const ids = decision.pending.map((pending) => pending.id);
-    const why = gaveUp ? describe(step, gaveUp.error).message : 'not seen within the deadline of a write';
-    await acting.record([{ type: 'missed', step: step.id, ids, why }]);
+    await acting.record(ripe(turn));
     return 'again';
   }
   if (gaveUp) throw gaveUp.error;
@@ -169,6 +102,17 @@ async function ripen(turn: Settling): Promise<Next> {
   acting.emit({ type: 'step-doing', step: step.id, text, givesUp: until });
   await acting.wait(until);
   return 'again';
+}
+
+/** Nothing arrived, or only a part of it: that part is ours. */
+function ripe({ step, decision, gaveUp }: Settling): JournalEvent[] {
+  const events: JournalEvent[] = [];
+  const results = decision.pending.flatMap(({ id, half }) => (half === undefined ? [] : [{ id, is: half }]));
+  const ids = decision.pending.filter(({ half }) => half === undefined).map(({ id }) => id);
+  const why = gaveUp ? describe(step, gaveUp.error).message : 'not seen within the deadline of a write';
+  if (results.length > 0) events.push({ type: 'outcome', step: step.id, results });
+  if (ids.length > 0) events.push({ type: 'missed', step: step.id, ids, why });
+  return events;
 }
 
 async function ripening(turn: Settling): Promise<(pending: Decision['pending'][number]) => number> {
@@ -206,7 +150,7 @@ async function write(turn: Settling): Promise<Next> {
     const paced = (decision.changes.length / step.pacePerMinute) * 60_000;
     turn.deadline = Math.max(turn.deadline, acting.now() + paced + step.deadlineMs);
   }
-  const { error } = await writeAll(acting, step, phase, decision.changes, turn.done, turn.answered);
+  const { error } = await writeAll(turn);
   if (error === undefined) return 'again';
   turn.problem = error;
   if (await backOff(acting, error, turn.attempts++, turn.deadline, step)) return 'again';

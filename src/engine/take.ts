@@ -2,9 +2,12 @@
 import { type Acting, describe, isFatal, type StepFailure } from './acting.ts';
 import { takeAction } from './actions.ts';
 import { takeCheck } from './checks.ts';
-import type { Is, NoteContext, Phase, Step } from './contract.ts';
+import type { NoteContext, Phase, Step } from './contract.ts';
+import { notesOf } from './notes.ts';
 import { isClosing } from './roles.ts';
-import { type Settling, settle, settling } from './settle.ts';
+import { ownedView } from './see.ts';
+import { settle } from './settle.ts';
+import { type Settling, settling } from './settling.ts';
 import { waitForSpawned, waitInFlight } from './wait.ts';
 import { ofStep } from './window.ts';
 
@@ -49,23 +52,28 @@ async function take(acting: Acting, step: Step, phase: Phase, began: number): Pr
 }
 
 async function takeResource(acting: Acting, step: Step, phase: Phase, began: number): Promise<Taken> {
-  const before = ownedView(acting, step);
+  const before = ownedView(ofStep(acting.state, step.id));
   const turn = settling(acting, step, phase, began);
   await waitForSpawned(acting, step, turn.deadline);
   await settle(turn);
-  if (!isClosing(phase)) await waitInFlight(acting, step, phase, turn.deadline);
-  const { notes, looks } = wordsOf(turn, isClosing(phase) ? before : ownedView(acting, step));
+  await waitInFlight(acting, step, phase, turn.deadline);
+  const { notes, looks } = wordsOf(turn, isClosing(phase) ? before : ownedView(ofStep(acting.state, step.id)));
   return { notes: [...notes, ...looks], looks, drifted: turn.drifted.length > 0, changes: turn.done.length };
 }
 
 function wordsOf(turn: Settling, owned: NoteContext<any, any>['owned']): { notes: string[]; looks: string[] } {
-  const { acting, step, resource, phase, seen, done } = turn;
+  const { acting, step, resource, phase, sight, done } = turn;
   const { window } = acting.state;
-  const context = { params: step.params, phase, window, seen, changes: done, owned, when: 'done' as const };
-  const told = resource.notes?.(context);
-  const notes = told ?? [
-    isClosing(phase) ? `${done.length} as before` : done.length === 0 ? 'in sync' : `${done.length} changed`,
-  ];
+  const context = {
+    params: step.params,
+    phase,
+    window,
+    seen: sight.states,
+    changes: done,
+    owned,
+    when: 'done' as const,
+  };
+  const notes = [...notesOf(resource, context)];
   for (const drift of turn.drifted) {
     const so = drift.released ? ', left as it is' : drift.taken ? ', removed: it was ours' : '';
     notes.push(
@@ -75,10 +83,6 @@ function wordsOf(turn: Settling, owned: NoteContext<any, any>['owned']): { notes
     );
   }
   return { notes, looks: resource.look?.(context) ?? [] };
-}
-
-function ownedView(acting: Acting, step: Step): Map<string, { before: Is<any>; after: Is<any> }> {
-  return new Map([...ofStep(acting.state, step.id)].map(([id, { before, after }]) => [id, { before, after }]));
 }
 
 export async function recordFailure(acting: Acting, failure: StepFailure, phase: Phase): Promise<void> {

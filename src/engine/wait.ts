@@ -1,6 +1,8 @@
 // What converge waits for besides its own writes: a command that a former run began, and what a write has set going.
 import { type Acting, name, pollOf, StepProblem, seconds } from './acting.ts';
 import type { Phase, Resource, Step } from './contract.ts';
+import { ownedView } from './see.ts';
+import { ofStep } from './window.ts';
 
 /** A command of a former run may still be writing: it is waited for, and where it cannot be seen a person must look. */
 export async function waitForSpawned(acting: Acting, step: Step, deadline: number): Promise<void> {
@@ -35,14 +37,16 @@ export async function waitForSpawned(acting: Acting, step: Step, deadline: numbe
   );
 }
 
+/** What is not in effect yet: a job that runs on, a setting that is not loaded. On the way back nothing of it is ours any more. */
 export async function waitInFlight(acting: Acting, step: Step, phase: Phase, deadline: number): Promise<void> {
   const resource = step.plugin as Resource;
   if (!resource.inFlight) return;
   let running: string[] = [];
   let said = '';
+  const owned = ownedView(ofStep(acting.state, step.id));
   async function look(): Promise<true | undefined> {
     const reader = acting.clients.reader({ signal: acting.signal, deadline: deadline + 1000 });
-    running = await resource.inFlight!(reader, step.params, phase);
+    running = await resource.inFlight!(reader, step.params, { phase, window: acting.state.window, owned });
     const text = `waiting for ${name(running)}`;
     if (running.length > 0 && text !== said)
       acting.emit({ type: 'step-doing', step: step.id, text, givesUp: deadline });
@@ -54,6 +58,6 @@ export async function waitInFlight(acting: Acting, step: Step, phase: Phase, dea
     'E_STILL_RUNNING',
     `${name(running)} still ${running.length === 1 ? 'runs' : 'run'} after ${seconds(step.deadlineMs)}`,
     running,
-    `when ${name(running)} has finished, start again`,
+    `when ${name(running)} has finished, run this again`,
   );
 }

@@ -2,11 +2,13 @@
 // however many changes.
 import { OuterError } from '../errors/catalogue.ts';
 import { type Acting, hooksOf, StepProblem, throwIfInterrupted } from './acting.ts';
-import { type Change, type Is, type Phase, type Resource, Stale, type Step } from './contract.ts';
+import { type Change, type Is, Stale, type Step } from './contract.ts';
 import type { JournalEvent } from './events.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
 import { point } from './points.ts';
-import { isClosing } from './roles.ts';
+import { isClosing, isHeld } from './roles.ts';
+import { pinned } from './see.ts';
+import { type Settling, sightAgain } from './settling.ts';
 
 /** Journal entries per commit: the lease is renewed in between. */
 const WAVE = 64;
@@ -20,21 +22,36 @@ interface Written {
   error: unknown;
 }
 
-/** `done` gets what was written; `answered` the ids whose write the service answered, so that it has finished. */
-export async function writeAll(
-  acting: Acting,
-  step: Step,
-  phase: Phase,
-  changes: readonly Change<any>[],
-  done: Change<any>[],
-  answered: Set<string>,
-): Promise<{ error?: unknown }> {
-  const resource = step.plugin as Resource;
-  const paced = isClosing(phase) && step.pacePerMinute !== undefined;
-  const batch = paced ? 1 : Math.min(resource.batch ?? 1, changes.length);
-  const parts = inParts(changes, batch);
-  const width = paced ? 1 : WAVE;
+export async function writeAll(turn: Settling): Promise<{ error?: unknown }> {
   let written = 0;
+  for (const rank of ranked(turn)) {
+    const outcome = await writeRank(turn, rank, written);
+    if (outcome.error !== undefined) return outcome;
+    written += rank.length;
+  }
+  return {};
+}
+
+/** The changes that may go out together, one list after the other: by the resource's own order, backwards when it lets go. */
+function ranked({ step, resource, phase, decision }: Settling): Change<any>[][] {
+  const { order } = resource;
+  if (!order) return [decision.changes];
+  const ranks = Map.groupBy(decision.changes, (change) => order(change));
+  const letsGo = isClosing(phase) && !isHeld(step, phase);
+  const numbers = [...ranks.keys()].sort((a, b) => (letsGo ? b - a : a - b));
+  return numbers.map((number) => ranks.get(number)!);
+}
+
+async function writeRank(
+  turn: Settling,
+  changes: readonly Change<any>[],
+  before: number,
+): Promise<{ error?: unknown }> {
+  const { acting, step, phase, resource } = turn;
+  const paced = isClosing(phase) && step.pacePerMinute !== undefined;
+  const parts = inParts(changes, paced ? 1 : Math.min(resource.batch ?? 1, changes.length));
+  const width = paced ? 1 : WAVE;
+  let written = before;
   for (let at = 0; at < parts.length; at += width) {
     const pacedFrom = acting.now();
     const wave = parts.slice(at, at + width);
@@ -42,12 +59,12 @@ export async function writeAll(
     // Checked before the intent: what was never begun needs no outcome.
     throwIfInterrupted(acting);
     await acting.record(intentsOf(step, wave.flat()));
-    const outcome = await writeWave(acting, step, wave, answered);
+    const outcome = await writeWave(turn, wave);
     const events = outcomesOf(step, outcome);
     if (events.length > 0) await acting.record(events);
-    for (const { change } of outcome.results) done.push(change);
+    for (const { change } of outcome.results) turn.done.push(change);
     written += outcome.results.length;
-    tell(acting, step, written, changes.length);
+    tell(acting, step, written, turn.decision.changes.length);
     if (outcome.error !== undefined) {
       throwIfInterrupted(acting);
       return { error: outcome.error };
@@ -84,43 +101,37 @@ function tell(acting: Acting, step: Step, done: number, total: number): void {
   if (total > 1) acting.emit({ type: 'step-doing', step: step.id, text: `${done} of ${total}`, done, total });
 }
 
-async function writeWave(
-  acting: Acting,
-  step: Step,
-  wave: readonly Change<any>[][],
-  answered: Set<string>,
-): Promise<Written> {
+async function writeWave(turn: Settling, wave: readonly Change<any>[][]): Promise<Written> {
   const written: Written = { results: [], missed: [], error: undefined };
   let next = 0;
   async function worker(): Promise<void> {
-    while (next < wave.length) await writePart(acting, step, wave[next++]!, written, answered);
+    while (next < wave.length) await writePart(turn, wave[next++]!, written);
   }
-  const concurrency = (step.plugin as Resource).concurrency ?? 8;
+  const concurrency = turn.resource.concurrency ?? 8;
   await Promise.all(Array.from({ length: Math.min(concurrency, wave.length) }, worker));
   return written;
 }
 
-async function writePart(
-  acting: Acting,
-  step: Step,
-  part: readonly Change<any>[],
-  written: Written,
-  answered: Set<string>,
-): Promise<void> {
+async function writePart(turn: Settling, part: readonly Change<any>[], written: Written): Promise<void> {
+  const { acting, answered } = turn;
   const ids = part.map(({ id }) => id);
+  const ended = () => written.error !== undefined || acting.signal.aborted;
+  let changes: Change<any>[] = [];
   try {
+    // Where the service does not compare by itself, one more look comes right before the write.
+    if (!ended()) changes = pinned(turn.resource.compare === 'look' ? await sightAgain(turn, part) : turn.sight, part);
     // Each by itself: a wave may take longer than the lease has left, and a laptop may sleep in the middle of it.
-    if (written.error === undefined && !acting.signal.aborted) await acting.mayWrite(WRITE_DEADLINE_MS);
+    if (!ended()) await acting.mayWrite(WRITE_DEADLINE_MS);
   } catch (cause) {
     written.error ??= cause;
   }
-  if (written.error !== undefined || acting.signal.aborted) {
+  if (ended()) {
     written.missed.push(...ids);
     return;
   }
   for (const id of ids) answered.delete(id);
   try {
-    written.results.push(...(await writeOnce(acting, step, part)));
+    written.results.push(...(await writeOnce(turn, changes)));
   } catch (cause) {
     written.error ??= cause;
     const answer = cause instanceof OuterError ? cause.effect : undefined;
@@ -130,8 +141,8 @@ async function writePart(
   }
 }
 
-async function writeOnce(acting: Acting, step: Step, part: readonly Change<any>[]): Promise<Written['results']> {
-  const resource = step.plugin as Resource;
+async function writeOnce(turn: Settling, part: readonly Change<any>[]): Promise<Written['results']> {
+  const { acting, step, resource } = turn;
   const writer = acting.clients.writer({
     signal: acting.hard,
     // a step may allow less than any write has

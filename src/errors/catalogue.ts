@@ -1,5 +1,6 @@
 // The one catalogue of errors: a stable code, the exit code, and what it means. A message names the value and what is
 // allowed; `next` is the command to type. docs/errors.md is made from this table.
+import { brand } from './brand.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
 export const CATALOGUE = {
@@ -65,6 +66,7 @@ export class MaintError extends Error {
     this.exit = more.exit ?? CATALOGUE[code].exit;
   }
 }
+brand(MaintError, 'MaintError');
 
 /**
  * An outer call that went wrong. Clients throw it and never retry; the engine decides.
@@ -104,3 +106,4 @@ export class OuterError extends Error {
     this.code = more.code;
   }
 }
+brand(OuterError, 'OuterError');

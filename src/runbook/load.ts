@@ -17,10 +17,21 @@ import {
   tooLarge,
 } from './document.ts';
 import { EnvironmentFrame, isName, NAME_WORDS, ParallelFrame, RunbookFrame, StepFrame } from './frame.ts';
+
 import { nearestNames, nearestText } from './nearest.ts';
 import { mapLeaves, misspelt, parseParams, reportIssues } from './params.ts';
 import { Problems, quoted } from './problems.ts';
-import { checkNames, checkPlacement, checkWalls, defaultId, familyOf, roleInText, type StepInText } from './rules.ts';
+import {
+  checkNames,
+  checkPlacement,
+  checkWalls,
+  defaultId,
+  familyOf,
+  layerInText,
+  roleInText,
+  type StepInText,
+} from './rules.ts';
+
 import { checkSurfaces } from './surfaces.ts';
 import { hasLiteralPassword, isLiteralSecret, partsOf, VARIABLE_FORMS } from './variables-text.ts';
 
@@ -200,6 +211,7 @@ function check(
         id: step.id ?? at.path,
         plugin,
         role: roleInText(plugin, step.params.value),
+        layer: layerInText(plugin, step.params.value),
         at,
         group,
         skipped: step.frame?.skip,

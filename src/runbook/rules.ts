@@ -1,6 +1,6 @@
 // Rules over the steps together. The first group needs the text alone; the second is asked at plan, with resolved values.
-import type { AnyPlugin, Role, Step } from '../engine/contract.ts';
-import { WALL_DEPTH } from '../engine/roles.ts';
+import type { AnyPlugin, Layer, Role, Step } from '../engine/contract.ts';
+import { LAYERS } from '../engine/roles.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import type { Located, Report } from './document.ts';
 import { nearestNames } from './nearest.ts';
@@ -32,11 +32,22 @@ export function roleInText(plugin: AnyPlugin, params: unknown): Role | 'check' {
   return plugin.role;
 }
 
+/** Where a wall stands, as far as the text tells it: `command` has it as a param. */
+export function layerInText({ layer }: AnyPlugin, params: unknown): Layer | undefined {
+  if (typeof layer !== 'function') return layer;
+  try {
+    return layer(params) ?? 'service';
+  } catch {
+    return 'service';
+  }
+}
+
 /** What the rules look at of a step that is read but not resolved. */
 export interface StepInText {
   id: string;
   plugin: AnyPlugin;
   role: Role | 'check';
+  layer: Layer | undefined;
   at: Located;
   group?: number | undefined;
   skipped?: string | undefined;
@@ -85,54 +96,60 @@ export function checkPlacement(step: StepInText, report: Report): void {
 
 /** A drain closes nothing, but has its place among the walls: once writes are refused, before their store closes. */
 function isDrain(step: StepInText): boolean {
-  return familyOf(step.plugin) === 'drain';
+  return step.role === 'check' && step.layer !== undefined;
 }
 
-/** Walls close outside-in, in the order of the list; in one group they are of one family. */
+/** From the outside in; a drain stands right within the layer that it waits for. undefined: anywhere. */
+function depthOf(step: StepInText): number | undefined {
+  if (step.layer === undefined) return undefined;
+  return LAYERS.indexOf(step.layer) + (isDrain(step) ? 0.5 : 0);
+}
+
+/** Walls close outside-in, in the order of the list; in one group they are of one layer. */
 export function checkWalls(steps: readonly StepInText[], report: Report): void {
   const walls = steps.filter((step) => (step.role === 'wall' || isDrain(step)) && step.skipped === undefined);
   const real = walls.filter((step) => !isDrain(step));
-  // A command may be a gateway of somebody's own.
-  const refuses = real.some(({ plugin }) => WALL_DEPTH[familyOf(plugin)] === 0 || familyOf(plugin) === 'command');
-  for (const step of refuses || real.length === 0 ? [] : walls.filter(isDrain))
-    report(step.at.keys?.get('uses') ?? step.at, {
-      code: 'wall_order',
-      message: 'waits for the writes that were admitted before, and nothing before it refuses new ones',
-      found: quoted(step.plugin.name),
-      allowed: 'a place after a flag or a gateway',
-    });
+  const usesOf = ({ at }: StepInText) => at.keys?.get('uses') ?? at;
+  if (real.length > 0 && real.every(({ layer }) => layer === 'store'))
+    for (const step of walls.filter(isDrain))
+      report(usesOf(step), {
+        code: 'wall_order',
+        message: 'waits for the writes that were admitted before, and nothing before it refuses new ones',
+        found: quoted(step.plugin.name),
+        allowed: 'a place after a flag or a gateway',
+      });
   const groups = Map.groupBy(walls, (step) => step.group);
   let deepest: StepInText | undefined;
   for (const step of walls) {
-    const family = familyOf(step.plugin);
-    const depth = WALL_DEPTH[family];
-    const uses = step.at.keys?.get('uses') ?? step.at;
     const other =
-      step.group === undefined ? undefined : groups.get(step.group)?.find((wall) => familyOf(wall.plugin) !== family);
+      step.group === undefined ? undefined : groups.get(step.group)?.find((wall) => depthOf(wall) !== depthOf(step));
     if (other) {
-      if (other.at.offset < step.at.offset) {
-        report(uses, {
+      if (other.at.offset < step.at.offset)
+        report(usesOf(step), {
           code: 'wall_order',
-          message: `is in one parallel group with ${other.id} (${other.plugin.name}); walls of different families close one after the other`,
+          message: `is in one parallel group with ${other.id} (${other.plugin.name}); walls of different layers close one after the other`,
           found: quoted(step.plugin.name),
           allowed: 'a place of its own in the list',
         });
-      }
       continue;
     }
+    const depth = depthOf(step);
+    const before = deepest && depthOf(deepest)!;
     if (depth === undefined) continue;
-    const before = deepest && WALL_DEPTH[familyOf(deepest.plugin)]!;
-    if (deepest && before !== undefined && depth < before) {
-      report(uses, {
+    if (deepest && before !== undefined && depth < before && !isLateEdge(step, deepest))
+      report(usesOf(step), {
         code: 'wall_order',
         message: `closes outside ${deepest.id} (${deepest.plugin.name}) but stands after it; walls close outside-in`,
         found: quoted(step.plugin.name),
         allowed: `a place before ${deepest.id}`,
       });
-      continue;
-    }
-    if (before === undefined || depth > before) deepest = step;
+    else if (before === undefined || depth > before) deepest = step;
   }
+}
+
+/** An edge that closes after the services: both refuse, only in an odd order. */
+function isLateEdge(step: StepInText, deepest: StepInText): boolean {
+  return step.layer === 'edge' && deepest.layer === 'service' && !isDrain(deepest);
 }
 
 /** `--only` and `--skip` name steps that are there (64). */
@@ -193,7 +210,7 @@ export function storeOutsideWalls(steps: readonly Step[], storeAddress: string):
             );
       }
       for (const flag of active) {
-        if (flag === wall || familyOf(flag.plugin) !== 'flag') continue;
+        if (flag === wall || flag.plugin.kind !== 'resource' || !flag.plugin.holders) continue;
         const address = flag.plugin.address(flag.params);
         if (isInside(closed, address))
           details.push(`${wall.id} (${wall.plugin.name}) closes ${closed}, where ${flag.id} is kept: ${address}`);

@@ -262,21 +262,26 @@ function resource(plugin: Resource, title: string, fixture: OfResource): void {
   });
 
   describe('what others do meanwhile', () => {
-    test('to what is ours: reported, and left alone', async () => {
+    test('to what is ours: reported and left alone; a wall that they opened is closed again', async () => {
       const meddling = Object.entries(h.world.meddling ?? {});
       expect(meddling.length).toBeGreaterThan(0);
       for (const [name, { change, left, said }] of meddling) {
         await h.world.reset();
+        const before = await h.world.essence();
         const m = h.machine();
         await succeeds(m, ['open']);
         await change(m.id);
+        const opened = (await m.plan(['open'])).steps[0]!.breached.length > 0;
+        if (opened) await succeeds(m, ['open']);
         if (!said) await h.untouched(() => succeeds(m, ['open']));
+        if (opened) expect({ name, held: await h.world.held(m.id) }).toEqual({ name, held: true });
         await succeeds(m, ['soaking', 'closed']);
         const state = (await m.state())!;
-        const reported = said
-          ? m.said.some((text) => said.test(text))
-          : state.drifts.length > 0 && state.drifts.every((drift) => drift.step === 'step');
-        expect({ name, reported, left: await left(m.id) }).toEqual({ name, reported: true, left: true });
+        const drifted = state.drifts.length > 0 && state.drifts.every((drift) => drift.step === 'step');
+        const told = said ? m.said.some((text) => said.test(text)) : drifted;
+        const reported = opened ? state.breaches.length === 1 && state.drifts.length === 0 : told;
+        const as = opened ? (await h.world.essence()) === before : await left(m.id);
+        expect({ name, reported, left: as }).toEqual({ name, reported: true, left: true });
         expect(stillOurs(state)).toEqual([]);
         expect(state.reached).toBe(true);
         expect(h.leaks(m.said)).toEqual([]);

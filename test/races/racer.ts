@@ -168,12 +168,12 @@ function stepsOf(world: string): Step[] {
     hooks.after(kind);
   }
   const flag = defineResource<object, { until: string }>({
-    ...{ name: 'flag/race', role: 'wall', summary: '', example: {}, local: true },
+    ...{ name: 'flag/race', role: 'wall', tells: true, summary: '', example: {}, local: true },
     Params: z.strictObject({}),
     State: z.strictObject({ until: z.string() }),
     address: () => 'flag',
-    observe: async (_io, _params, window) =>
-      new Map([[window.id, read('flag', window.id) as { until: string } | null]]),
+    compare: 'server',
+    observe: async (_io, _params, { window }) => new Map([[window.id, { state: read('flag', window.id) }]]),
     desired: whileHeld(({ window }) => ({ until: window.until })),
     write: async (io, _params, [change]) => {
       await write(io, 'flag', change!.id, change!.to);
@@ -185,8 +185,8 @@ function stepsOf(world: string): Step[] {
     Params: z.strictObject({}),
     State: z.strictObject({ status: z.string(), until: z.string() }),
     address: () => 'page',
-    observe: async (_io, _params, window) =>
-      new Map([[window.id, read('page', window.id) as { status: string; until: string } | null]]),
+    compare: 'server',
+    observe: async (_io, _params, { window }) => new Map([[window.id, { state: read('page', window.id) }]]),
     desired: ({ phase, window }) => ({ status: phase, until: window.until }),
     write: async (io, _params, [change]) => {
       await write(io, 'page', change!.id, change!.to);
@@ -198,11 +198,12 @@ function stepsOf(world: string): Step[] {
     Params: z.strictObject({}),
     State: z.strictObject({ active: z.boolean() }),
     address: () => 'jobs',
+    compare: 'server',
     observe: async () =>
       new Map(
         readdirSync(world)
           .filter((name) => name.startsWith('job.'))
-          .map((name) => [name.slice(4), read('job', name.slice(4)) as { active: boolean }]),
+          .map((name) => [name.slice(4), { state: read('job', name.slice(4)) }]),
       ),
     desired: whileHeld(({ now }) => (now ? { active: false } : LEAVE)),
     write: async (io, _params, [change]) => {

@@ -1,9 +1,11 @@
 // The smallest engine for a test of one resource: observes, decides as the real one does, writes. The journal is a map.
 import type { Change, Is, Phase, Resource, Step, Window } from '../../src/engine/contract.ts';
-import { Stale, Unknown } from '../../src/engine/contract.ts';
+import { Stale } from '../../src/engine/contract.ts';
 import { type Decision, decide } from '../../src/engine/decide.ts';
 import type { Clients } from '../../src/engine/io.ts';
+import { notesOf } from '../../src/engine/notes.ts';
 import { isClosing } from '../../src/engine/roles.ts';
+import { ownedView, pinned, see } from '../../src/engine/see.ts';
 import type { Owned } from '../../src/engine/window.ts';
 
 export const WINDOW: Window = {
@@ -28,7 +30,6 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
   const bound = () => ({ signal: new AbortController().signal, deadline: Date.now() + 8_000 });
   const hooks = { before() {}, after() {}, spawned: async () => {} };
   const reader = () => clients.reader(bound());
-  const known = () => new Map([...mine].map(([id, own]) => [id, own.after]));
   const driver = {
     window,
     step,
@@ -39,26 +40,26 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
     notes: [] as string[],
     /** everything that a journal would hold */
     journal: [] as string[],
-    observe: () => resource.observe(reader(), step.params, driver.window, known()),
+    at: (phase: Phase = 'open') => ({ phase, window: driver.window, owned: ownedView(mine) }),
+    look: () => see(step, reader(), driver.at()),
+    observe: async () => (await driver.look()).states,
     async plan(phase: Phase): Promise<{ changes: Change<any>[]; notes: string[] }> {
       const seen = await driver.observe();
       const { changes } = decide(step, phase, driver.window, mine, seen);
-      const owned = new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
-      const notes =
-        resource.notes?.({ params: step.params, phase, window: driver.window, seen, changes, owned, when: 'plan' }) ??
-        [];
+      const owned = ownedView(mine);
+      const told = { params: step.params, phase, window: driver.window, seen, changes, owned, when: 'plan' as const };
+      const notes = notesOf(resource, told);
       return { changes, notes };
     },
     /** Returns the number of writes. `crash`: the process dies before the n-th write, or after it and before its outcome. */
     async converge(phase: Phase, crash?: { at: number; after: boolean }): Promise<number> {
-      const ownedBefore = new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
+      const ownedBefore = ownedView(mine);
       const done: Change<any>[] = [];
       let writes = 0;
       driver.drift = [];
       for (let turn = 0; turn < 6; turn++) {
-        const seen: Map<string, Is<any> | Unknown> = await driver.observe();
-        for (const state of seen.values())
-          if (state !== null && !(state instanceof Unknown)) resource.State.parse(state);
+        const sight = await driver.look();
+        const seen = sight.states;
         const decision = decide(step, phase, driver.window, mine, seen);
         for (const { id, is } of decision.settled) mine.set(id, { before: mine.get(id)!.before, after: is });
         for (const id of decision.release) mine.delete(id);
@@ -66,16 +67,15 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
           if (!driver.drift.some((one) => one.id === drift.id)) driver.drift.push(drift);
           if (drift.released) mine.delete(drift.id);
         }
-        for (const { id } of decision.pending) {
+        for (const { id, half } of decision.pending) {
           const own = mine.get(id)!;
-          if (own.prior) mine.set(id, own.prior as Owned);
+          if (half !== undefined) mine.set(id, { before: own.before, after: half });
+          else if (own.prior) mine.set(id, own.prior as Owned);
           else mine.delete(id);
         }
         if (decision.pending.length > 0) continue;
         if (decision.changes.length === 0) {
-          const owned = isClosing(phase)
-            ? ownedBefore
-            : new Map([...mine].map(([id, own]) => [id, { before: own.before, after: own.after }]));
+          const owned = isClosing(phase) ? ownedBefore : ownedView(mine);
           const told = {
             params: step.params,
             phase,
@@ -85,12 +85,13 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
             owned,
             when: 'done' as const,
           };
-          driver.notes = [...(resource.notes?.(told) ?? []), ...(resource.look?.(told) ?? [])];
+          driver.notes = [...notesOf(resource, told), ...(resource.look?.(told) ?? [])];
           return writes;
         }
         const size = Math.min(resource.batch ?? 1, decision.changes.length);
         for (let at = 0; at < decision.changes.length; at += size) {
           const part = decision.changes.slice(at, at + size);
+          const now = resource.compare === 'look' ? await driver.look() : sight;
           driver.journal.push(JSON.stringify(part));
           for (const { id, from, to } of part) {
             const own = mine.get(id);
@@ -104,7 +105,7 @@ export function drive(clients: Clients, resource: Resource, params: Record<strin
           if (crash?.at === writes && !crash.after) throw new Crash();
           let states: Is<any>[];
           try {
-            states = await resource.write(driver.writer(), step.params, part, driver.window);
+            states = await resource.write(driver.writer(), step.params, pinned(now, part), driver.window);
           } catch (error) {
             if (!(error instanceof Stale)) throw error;
             for (const { id } of part) {

@@ -84,15 +84,18 @@ export function fakeSteps(world: FakeWorld): Step[] {
   }
   const flag = defineResource<object, { until: string; environment: string }>({
     name: 'flag/fake',
+    layer: 'service',
+    tells: true,
     role: 'wall',
     summary: '',
     example: {},
     Params: z.strictObject({}),
     State: z.strictObject({ until: z.string(), environment: z.string() }),
     address: () => 'fake flag',
-    observe: async (_io, _params, window) => {
+    compare: 'server',
+    observe: async (_io, _params, { window }) => {
       world.tick('observe');
-      return new Map([[window.id, world.holders[window.id] ?? null]]);
+      return new Map([[window.id, { state: world.holders[window.id] ?? null }]]);
     },
     desired: whileHeld(({ window }) => ({ until: window.until, environment: window.environment })),
     closed: (state) => state !== null,
@@ -115,9 +118,10 @@ export function fakeSteps(world: FakeWorld): Step[] {
     Params: z.strictObject({}),
     State: z.strictObject({ active: z.boolean() }),
     address: () => 'fake crons',
+    compare: 'server',
     observe: async () => {
       world.tick('observe');
-      return new Map(Object.entries(world.crons).map(([id, cron]) => [id, { active: cron.active }]));
+      return new Map(Object.entries(world.crons).map(([id, cron]) => [id, { state: { active: cron.active } }]));
     },
     desired: whileHeld(({ now }) => (now ? { active: false } : LEAVE)),
     write: async (_io, _params, [change]) =>
@@ -139,10 +143,12 @@ export function fakeSteps(world: FakeWorld): Step[] {
     State: z.strictObject({ id: z.string(), status: z.string(), until: z.string() }),
     computed: ['id'],
     address: () => 'fake page',
-    observe: async (_io, _params, window) => {
+    compare: 'server',
+    observe: async (_io, _params, { window }) => {
       world.tick('observe');
       const found = world.incidents.find((incident) => incident.window === window.id);
-      return new Map([['incident', found ? { id: found.id, status: found.status, until: found.until } : null]]);
+      const state = found ? { id: found.id, status: found.status, until: found.until } : null;
+      return new Map([['incident', { state }]]);
     },
     desired: ({ phase, window, now }) => ({ id: now?.id ?? '', status: STATUS[phase], until: window.until }),
     write: async (_io, _params, [change], window) =>
@@ -169,10 +175,11 @@ export function fakeSteps(world: FakeWorld): Step[] {
     State: z.strictObject({ id: z.string(), endsAt: z.string() }),
     computed: ['id'],
     address: () => 'fake silences',
-    observe: async (_io, _params, window) => {
+    compare: 'server',
+    observe: async (_io, _params, { window }) => {
       world.tick('observe');
       const found = world.silences.find((one) => one.window === window.id && !one.expired);
-      return new Map([['silence', found ? { id: found.id, endsAt: found.endsAt } : null]]);
+      return new Map([['silence', { state: found ? { id: found.id, endsAt: found.endsAt } : null }]]);
     },
     desired: whileHeld(({ window, now }) => ({ id: now?.id ?? '', endsAt: window.until })),
     write: async (_io, _params, [change], window) =>

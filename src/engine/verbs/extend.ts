@@ -220,9 +220,10 @@ function isDue({ window, phase, reached }: WindowState, now: number): boolean {
  * of a window whose walls were not seen. A wall that fails does not keep people from being told.
  */
 function tellers(prepared: Prepared, { phase, owned }: WindowState): Step[] {
-  const isHeldWall = (step: Step) => phase === 'open' && isWall(step) && (owned.get(step.id)?.size ?? 0) > 0;
+  const follows = (step: Step) => isWall(step) || (step.plugin.kind === 'resource' && step.plugin.tells === true);
+  const isHeld = (step: Step) => phase === 'open' && (owned.get(step.id)?.size ?? 0) > 0;
   return prepared.steps
-    .filter((step) => roleOf(step) === 'notice' || isHeldWall(step))
+    .filter((step) => roleOf(step) === 'notice' || (follows(step) && isHeld(step)))
     .map((step): Step => (isWall(step) ? { ...step, onFailure: 'continue' } : step));
 }
 

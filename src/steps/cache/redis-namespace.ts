@@ -39,9 +39,10 @@ export const redisNamespace = defineResource<Params, State>({
     return `redis ${at.protocol === 'unix:' ? at.pathname : `${at.hostname}:${at.port || 6379}${at.pathname.length > 1 ? at.pathname : ''}`} ${params.key}`;
   },
 
+  compare: 'server',
   async observe(io, { url: address, key }) {
     const value: string | null = await io.redis.read(address, 'GET', key);
-    return new Map([['namespace', value === null ? null : { namespace: value }]]);
+    return new Map([['namespace', { state: value === null ? null : { namespace: value } }]]);
   },
 
   desired({ held, window, now, before }) {

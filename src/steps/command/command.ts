@@ -32,6 +32,14 @@ export const CommandParams = z
     role: z
       .enum(['wall', 'work'])
       .meta({ description: 'wall: closed until the end begins; work: stopped until after the backfill' }),
+    layer: z
+      .enum(['edge', 'service', 'store'])
+      .default('service')
+      .meta({ description: 'of a wall: where it stands; walls close from the edge to the store' }),
+    follows: z.literal('until').optional().meta({
+      description:
+        'it is written again when the end moves; observe then prints a second word, the MAINT_UNTIL of the last write',
+    }),
     cwd: path('where both run; relative programs count from here').optional(),
   })
   .superRefine(({ observe, write, cwd }, context) => {
@@ -42,13 +50,18 @@ export const CommandParams = z
   });
 export type CommandParams = z.infer<typeof CommandParams>;
 
-export const CommandState = z.strictObject({ value: z.string() });
+export const CommandState = z.strictObject({
+  value: z.string(),
+  /** with `follows: until`: the end that the scripts know of (RFC 3339) */
+  until: z.string().optional(),
+});
 export type CommandState = z.infer<typeof CommandState>;
 
 export const command = defineResource<CommandParams, CommandState>({
   name: 'command',
   role: 'work',
   roleOf: ({ role }) => role,
+  layer: ({ layer }) => layer,
   summary: 'scripts of your own: one that tells the state, one that changes it',
   Params: CommandParams,
   State: CommandState,
@@ -67,9 +80,20 @@ export const command = defineResource<CommandParams, CommandState>({
     return why === undefined ? [] : [why];
   },
 
-  observe: async (io, params) => new Map([[ID, await look(io, params)]]),
+  compare: 'look',
 
-  desired: whileHeld(({ params }) => ({ value: params.frozen })),
+  async observe(io, params) {
+    const now = await look(io, params);
+    return new Map([[ID, now instanceof Unknown ? now : { state: now }]]);
+  },
+
+  desired: whileHeld(({ params, window }) => ({
+    value: params.frozen,
+    ...(params.follows === 'until' && { until: new Date(window.until).toISOString() }),
+  })),
+
+  // Any word that a script may stop at: who knows only that it was begun cannot know which.
+  halfway: () => true,
 
   async write(io, params, changes, window) {
     const { from, to } = changes[0]!;
@@ -132,9 +156,9 @@ async function settled(io: Reader, params: CommandParams, ms: number, to: Is<Com
 async function look(io: Reader, params: CommandParams): Promise<Is<CommandState> | Unknown> {
   const { stdout, stderr } = await io.exec.read(params.observe, within(params));
   // a colour says nothing about the state
-  const value = stripVTControlCharacters(stdout).trim();
+  const text = stripVTControlCharacters(stdout).trim();
   const name = basename(params.observe[0]!);
-  if (value === '') {
+  if (text === '') {
     // Nothing means that the thing is not there: that is not said by accident.
     const words = stripVTControlCharacters(stderr).trim();
     if (words === '' && stdout.trim() === '') return null;
@@ -142,10 +166,15 @@ async function look(io: Reader, params: CommandParams): Promise<Is<CommandState>
       words === '' ? 'only control characters' : `nothing, and this to stderr: ${JSON.stringify(cutText(words, 80))}`;
     return new Unknown(`${name} must print one word to stdout, and printed ${why}`);
   }
+  const [, value = '', time = ''] = (params.follows === 'until' && TWO_WORDS.exec(text)) || ['', text];
   const wrong = wrongWord(value);
-  if (!wrong) return { value };
-  return new Unknown(`${name} must print one word, and printed ${wrong}`);
+  if (wrong) return new Unknown(`${name} must print one word, and printed ${wrong}`);
+  // of an end that is not held any more nobody asked
+  return time === '' || value !== params.frozen ? { value } : { value, until: new Date(time).toISOString() };
 }
+
+/** A word and a time (RFC 3339). */
+const TWO_WORDS = /^(\S+)[ \t]+(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))$/;
 
 function wrongWord(value: string): string | undefined {
   // What is no text comes out of the decoder as U+FFFD.
@@ -178,9 +207,9 @@ function within({ cwd }: CommandParams): { cwd?: string } {
 }
 
 function same(a: Is<CommandState>, b: Is<CommandState>): boolean {
-  return a?.value === b?.value;
+  return a?.value === b?.value && a?.until === b?.until;
 }
 
 function said(state: Is<CommandState>): string {
-  return state === null ? 'nothing' : JSON.stringify(state.value);
+  return state === null ? 'nothing' : JSON.stringify(state.value) + (state.until ? ` until ${state.until}` : '');
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Change, defineResource, LEAVE, Refusal, Stale, Unknown } from '../../engine/contract.ts';
+import { type Change, defineResource, LEAVE, Refusal, Unknown } from '../../engine/contract.ts';
 import type { FileSeen, Reader } from '../../engine/io.ts';
 import { type Misspelt, path, spelled } from '../../engine/secret.ts';
 import { userName } from '../../engine/who.ts';
@@ -7,6 +7,7 @@ import {
   commandOf,
   identify,
   jobsOfCron,
+  type Line,
   lineOf,
   nameInId,
   nameOf,
@@ -59,30 +60,30 @@ export const crontab = defineResource<Params, State>({
   local: true,
   address: ({ user, file }) => file ?? `crontab ${user ?? me()}`,
 
-  async observe(io, params, window, known) {
+  compare: 'look',
+
+  async observe(io, params, { window, owned }) {
     const table = await read(io, params);
-    if (table === null && params.file !== undefined && known.size === 0) {
+    if (table === null && params.file !== undefined && owned.size === 0)
       throw new Refusal(`there is no file ${params.file}`, 'correct `file` of crons/crontab, or skip the step');
-    }
     const lines = parseCrontab(table?.text ?? '', window.id);
+    const known = new Map([...owned].map(([id, { after }]) => [id, after]));
     const jobs = identify(lines, { userField: hasUserField(params), known });
-    const states = new Map<string, State>();
-    let last = '';
-    for (const [id, { active, digest, at }] of jobs) {
-      states.set(id, { active, digest, ...(at.length > 1 ? { copies: at.length } : {}) });
-      if (!id.includes('#off')) last = id;
-    }
-    const end = states.get(last);
-    if (end && lines.at(-1)!.raw !== '') {
-      if (params.file === undefined && jobs.get(last)!.active) {
-        throw new Refusal(
-          `the crontab of ${whose(params)} ends without a newline, and crontab would not take it back`,
-          'crontab -e, and add one',
-        );
-      }
-      end.unended = true;
-    }
-    return states;
+    const last = [...jobs.keys()].findLast((id) => !id.includes('#off'));
+    const unended = last !== undefined && lines.at(-1)!.raw !== '';
+    if (unended && params.file === undefined && jobs.get(last)!.active)
+      throw new Refusal(
+        `the crontab of ${whose(params)} ends without a newline, and crontab would not take it back`,
+        'crontab -e, and add one',
+      );
+    const handle: Handle = { table, lines, jobs };
+    return new Map(
+      [...jobs].map(([id, { active, digest, at }]) => {
+        const copies = at.length > 1 ? { copies: at.length } : {};
+        const state = { active, digest, ...copies, ...(unended && id === last && { unended: true }) };
+        return [id, { state, handle }];
+      }),
+    );
   },
 
   desired({ held, params, id, now, before }) {
@@ -96,93 +97,55 @@ export const crontab = defineResource<Params, State>({
   },
 
   async write(io, params, changes, window) {
-    const table = await read(io, params);
-    if (table === null) throw new Stale('the crontab was removed by somebody else meanwhile');
-    const lines = parseCrontab(table.text, window.id);
-    const jobs = identify(lines, {
-      userField: hasUserField(params),
-      known: new Map(changes.map(({ id, from }) => [id, from])),
-    });
-    for (const { id, from, to } of changes) {
-      const job = jobs.get(id);
-      if (!job || !from || !to || job.active !== from.active || job.digest !== from.digest) throw new Stale();
-      for (const at of job.at) lines[at] = switchLine(lines[at]!, to.active, { window: window.id, id });
-    }
-    const text = renderCrontab(lines);
-    if (params.file !== undefined) await io.files.replace(params.file, table.seen, Buffer.from(text, 'latin1'));
-    else {
-      // Standard input is whole, in a file without a name, before crontab begins: it cannot come to be empty, and no
-      // file that holds the lines' passwords is left behind by a crash.
-      await io.exec.run([...crontabOf(params), '-'], {
-        stdin: Buffer.from(text, 'latin1').toString('utf8'),
-        env: ENV,
-        inherit: 'needed',
-      });
-    }
+    const { table, lines, jobs } = changes[0]!.handle as Handle;
+    for (const { id, to } of changes)
+      for (const at of jobs.get(id)!.at) lines[at] = switchLine(lines[at]!, to!.active, { window: window.id, id });
+    const text = Buffer.from(renderCrontab(lines), 'latin1');
+    if (params.file !== undefined) await io.files.replace(params.file, table!.seen, text);
+    // Standard input is whole, in a file without a name, before crontab begins: it cannot come to be empty, and no
+    // file that holds the lines' passwords is left behind by a crash.
+    else await io.exec.run([...crontabOf(params), '-'], { ...TOOL, stdin: text.toString('utf8') });
     return changes.map(({ from, to }) => ({ ...from!, active: to!.active }));
   },
 
-  async inFlight(io, params) {
-    const text = (await read(io, params))?.text ?? '';
-    if (!/^[ \t]*#maint:/m.test(text)) return [];
-    // no procfs (not Linux): what runs cannot be told from here, and the notes say so
-    const pids = (await io.files.list('/proc')) ?? [];
-    const stats = pids.filter((name) => /^\d+$/.test(name)).map((pid) => `/proc/${pid}/stat`);
-    if (stats.length === 0) return [];
-    // 1: one of them has ended meanwhile
-    const { stdout } = await io.exec.read(['cat', ...stats], { expect: [0, 1], env: ENV, inherit: 'needed' });
-    const running = jobsOfCron(parseStats(stdout));
-    if (!running) return [];
-    const lines = running.length > 0 ? runnables(text, hasUserField(params)) : [];
+  async inFlight(io, params, { owned }) {
+    if (owned.size === 0) return [];
+    const running = await jobsRunning(io);
+    const lines = running?.length ? runnables((await read(io, params))?.text ?? '', hasUserField(params)) : [];
     const words: string[] = [];
-    for (const pid of running) {
-      const { stdout: argv } = await io.exec.read(['cat', `/proc/${pid}/cmdline`], {
-        expect: [0, 1],
-        env: ENV,
-        inherit: 'needed',
-      });
-      const line = lineOf(argv.replace(/\0$/, '').split('\0'), lines);
+    for (const { pid, argv } of running ?? []) {
+      const line = lineOf(argv, lines);
       if (line?.frozen) words.push(`${line.name} (pid ${pid})`);
     }
     // Cron reads what has changed at the full minute and starts what is due: around it neither "will not run" nor
     // "does not run yet" is certain. A file outside /etc is none that it reads.
     const second = Math.floor(Date.now() / 1000) % 60;
     const isRead = params.file === undefined || params.file.startsWith('/etc/');
-    if (isRead && (second >= 58 || second < 2)) words.push("cron's look at its crontabs at the full minute");
+    if (running && isRead && (second >= 58 || second < 2)) words.push("cron's look at its crontabs at the full minute");
     return words;
   },
 
-  notes({ params, phase, seen, changes, owned, when }) {
-    const notes: string[] = [];
-    const of = (test: (id: string, state: State) => boolean) =>
-      [...seen].flatMap(([id, state]) => (state && !(state instanceof Unknown) && test(id, state) ? [id] : []));
-    const suspend = changes.filter((change) => change.to?.active === false).length;
-    const resume = changes.filter((change) => change.to?.active === true);
-    if (phase === 'open') {
-      const ours = [...owned.values()].filter(({ after }) => after?.active === false).length;
-      if (when === 'plan')
-        notes.push(...(suspend > 0 ? [`${suspend} to suspend`] : []), ...(ours > 0 ? [`${ours} suspended`] : []));
-      else if (ours > 0) notes.push(`${ours} suspended`);
-      const kept = of((id) => isKept(id, params) && !id.includes('#off'));
-      if (kept.length > 0) notes.push(`${kept.length} kept (${names(kept)})`);
-      const off = of((id) => id.includes('#off'));
-      if (off.length > 0) notes.push(`${off.length} already off`);
-      for (const missed of params.keep) {
-        if (!kept.some((id) => nameInId(id) === plainName(missed)))
+  words: {
+    toHold: 'to suspend',
+    held: 'suspended',
+    toRelease: 'to resume',
+    released: 'resumed',
+    kept: (id, params) => isKept(id, params) && !id.includes('#off'),
+    name: nameInId,
+    more({ params, phase, seen }) {
+      const ids = [...seen.keys()];
+      const notes: string[] = [];
+      const off = ids.filter((id) => id.includes('#off')).length;
+      if (phase === 'open' && off > 0) notes.push(`${off} already off`);
+      for (const missed of phase === 'open' ? params.keep : [])
+        if (!ids.some((id) => !id.includes('#off') && nameInId(id) === plainName(missed)))
           notes.push(`keep names ${missed}, but no job is called so`);
-      }
-      if (notes.length === 0) notes.push('no jobs to suspend');
-      else if (process.platform !== 'linux') notes.push('jobs that run already are not waited for on this system');
-    } else if (resume.length > 0) {
-      notes.push(
-        phase === 'aborted'
-          ? `${resume.length} as before`
-          : `${resume.length} ${when === 'plan' ? 'to run again' : resume.length === 1 ? 'runs again' : 'run again'}`,
-      );
-    }
-    if (of((_id, state) => state.unended === true).length > 0)
-      notes.push('the file ends without a newline and is left so: some crons ignore such a file');
-    return notes;
+      if (phase === 'open' && process.platform !== 'linux')
+        notes.push('jobs that run already are not waited for on this system');
+      if ([...seen.values()].some((state) => !(state instanceof Unknown) && state?.unended))
+        notes.push('the file ends without a newline and is left so: some crons ignore such a file');
+      return notes;
+    },
   },
 
   look({ changes, owned, seen }) {
@@ -210,20 +173,27 @@ export const crontab = defineResource<Params, State>({
  * Messages are looked at, so they must not be translated. Debian's crontab -l leaves out up to three comments at the
  * top, whether it has put them there or not; told N, it shows everything, and only its own header is taken off here.
  */
-const ENV = { LC_ALL: 'C', CRONTAB_NOHEADER: 'N' };
+const TOOL = { env: { LC_ALL: 'C', CRONTAB_NOHEADER: 'N' }, inherit: 'needed' } as const;
 const HEADER = /^# DO NOT EDIT THIS FILE.*\n# \(.* installed on .*\)\n# \(Cron version.*\)\n/;
 
-/** null: there is no crontab, which is not the same as an empty one. `text` is latin1. */
-async function read(io: Reader, params: Params): Promise<{ text: string; seen: FileSeen | null } | null> {
+interface Table {
+  /** latin1 */
+  text: string;
+  seen: FileSeen | null;
+}
+interface Handle {
+  table: Table | null;
+  lines: Line[];
+  jobs: ReturnType<typeof identify>;
+}
+
+/** null: there is no crontab, which is not the same as an empty one. */
+async function read(io: Reader, params: Params): Promise<Table | null> {
   if (params.file !== undefined) {
     const seen = await io.files.read(params.file);
     return seen && { text: seen.content.toString('latin1'), seen };
   }
-  const { exitCode, stdout, stderr } = await io.exec.read([...crontabOf(params), '-l'], {
-    expect: [0, 1],
-    env: ENV,
-    inherit: 'needed',
-  });
+  const { exitCode, stdout, stderr } = await io.exec.read([...crontabOf(params), '-l'], { ...TOOL, expect: [0, 1] });
   if (exitCode === 0) {
     if (stdout.includes('\uFFFD')) {
       throw new Refusal(
@@ -310,9 +280,20 @@ function isKept(id: string, { keep }: Params): boolean {
   return keep.some((one) => plainName(one) === name);
 }
 
-function names(ids: readonly string[]): string {
-  const all = [...new Set(ids.map(nameInId))];
-  return all.length <= 3 ? all.join(', ') : `${all.slice(0, 3).join(', ')} and ${all.length - 3} more`;
+/** What cron has started on this machine and still runs. undefined: no cron, or no procfs (not Linux) to ask. */
+async function jobsRunning(io: Reader): Promise<{ pid: number; argv: string[] }[] | undefined> {
+  const stats = ((await io.files.list('/proc')) ?? []).filter((name) => /^\d+$/.test(name));
+  if (stats.length === 0) return undefined;
+  // 1: one of them has ended meanwhile
+  const cat = async (files: readonly string[]) =>
+    (await io.exec.read(['cat', ...files], { ...TOOL, expect: [0, 1] })).stdout;
+  const pids = jobsOfCron(parseStats(await cat(stats.map((pid) => `/proc/${pid}/stat`))));
+  return (
+    pids &&
+    (await Promise.all(
+      pids.map(async (pid) => ({ pid, argv: (await cat([`/proc/${pid}/cmdline`])).replace(/\0$/, '').split('\0') })),
+    ))
+  );
 }
 
 /** Every line that cron could have started a job from, suspended by any window or not. */

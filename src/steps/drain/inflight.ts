@@ -34,6 +34,7 @@ interface Round {
 
 export const drainInflight = defineCheck<DrainInflightParams, DrainInflightEvidence>({
   name: 'drain/inflight',
+  layer: 'service',
   summary: 'waits until no write that was admitted before the flip is under way any more',
   Params: DrainInflightParams,
   example: { guards: ['https://api.example.com'] },

@@ -3,16 +3,7 @@
 //
 // The document goes with its last holder, unless it was there before the first one: then it stays, as it was.
 import type { z } from 'zod';
-import {
-  defineResource,
-  type Holder,
-  type Is,
-  type Resource,
-  Stale,
-  Unknown,
-  type Window,
-  whileHeld,
-} from '../../engine/contract.ts';
+import { defineResource, type Holder, type Resource, Unknown, type Window, whileHeld } from '../../engine/contract.ts';
 import type { Reader, Writer } from '../../engine/io.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { BrokenDocument, FlagState, type RawHolder, readHolders, withHolder } from './document.ts';
@@ -69,10 +60,15 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     ...(allowed === undefined ? {} : { allowed }),
     ...(backend.asks === undefined ? {} : { asks: backend.asks }),
 
-    async observe(io, params, window) {
+    compare: 'server',
+    tells: true,
+    layer: 'service',
+
+    async observe(io, params, { window }) {
       try {
-        const { holders } = await look(io, params);
-        return new Map([[window.id, holders.has(window.id) ? stateOf(holders.get(window.id)) : null]]);
+        const { seen, holders } = await look(io, params);
+        const state = holders.has(window.id) ? stateOf(holders.get(window.id)) : null;
+        return new Map([[window.id, { state, handle: seen }]]);
       } catch (error) {
         if (!(error instanceof NoDocument)) throw error;
         return new Map([[window.id, new Unknown(error.message, true)]]);
@@ -85,11 +81,8 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     closed: (state) => state !== null,
 
     async write(io, params, changes) {
-      const [change] = changes;
-      const { id, from, to } = change!;
-      const { seen, holders } = await look(io, params);
-      const now = holders.has(id) ? stateOf(holders.get(id)) : null;
-      if (!sameHolder(now, from)) throw new Stale(`${id} in ${address(params)} was changed by somebody else meanwhile`);
+      const { id, to, handle } = changes[0]!;
+      const seen = handle as Seen<V>;
       await backend.replace(io, params, seen, withHolder(seen.text, id, to));
       return [to];
     },
@@ -159,22 +152,6 @@ function stateOf(raw: RawHolder): FlagState {
     ...(text('note') === '' ? {} : { note: text('note') }),
     ...(text('carried_by') === '' ? {} : { carried_by: text('carried_by') }),
   };
-}
-
-function sameHolder(a: Is<FlagState>, b: Is<FlagState>): boolean {
-  const view = (state: Is<FlagState>) =>
-    state && [
-      state.environment,
-      state.since,
-      state.until,
-      state.reason,
-      state.contact,
-      state.status_page,
-      state.on_expiry,
-      state.note,
-      state.carried_by,
-    ];
-  return JSON.stringify(view(a)) === JSON.stringify(view(b));
 }
 
 /** A time that can be shown, also of a holder that has none: it holds without an end. */

@@ -1,10 +1,20 @@
 // One message on Slack that is kept up to date, and one reply in its thread for each phase and each note. Both are found again by
 // their metadata, because posting has no idempotency key.
 import { z } from 'zod';
-import { defineResource, type Is, LEAVE, Refusal, Stale, Unknown, type Window } from '../../engine/contract.ts';
-import type { Reader, Writer } from '../../engine/io.ts';
+import { defineResource, LEAVE, Unknown } from '../../engine/contract.ts';
 import { secret, url } from '../../engine/secret.ts';
-import { details, hostOf, isOneOf, listed, sentence } from './notice.ts';
+import { details, hostOf, isOneOf, sentence } from './notice.ts';
+import {
+  channelOf,
+  EVENT,
+  type Message,
+  messagesOf,
+  missingRights,
+  payloadOf,
+  post,
+  REFUSED,
+  update,
+} from './slack.wire.ts';
 
 export const SlackParams = z.strictObject({
   url: url('the address of the service, without /api').default('https://slack.com'),
@@ -30,31 +40,11 @@ export const SlackState = z.strictObject({
 });
 export type SlackState = z.infer<typeof SlackState>;
 
-const EVENT = 'maint_window';
-/** The service will not change this message any more: what there is to say goes into the thread. */
-const FINAL = ['cant_update_message', 'edit_window_closed', 'message_not_found', 'is_inactive', 'update_failed'];
-const REFUSED = [
-  'invalid_auth',
-  'not_authed',
-  'account_inactive',
-  'token_revoked',
-  'token_expired',
-  'no_permission',
-  'missing_scope',
-  'not_in_channel',
-  'access_denied',
-];
-/** The clocks of the store and of the service may differ. */
-const SKEW_MS = 3_600_000;
-
-interface Message {
-  ts: string;
-  thread_ts?: string;
-  edited?: { ts?: string };
-  metadata?: {
-    event_type?: string;
-    event_payload?: { window?: string; id?: string; phase?: string; words?: string; note?: string };
-  };
+interface Handle {
+  channel: string;
+  /** the message that the thread hangs on */
+  root: string | undefined;
+  words: string | undefined;
 }
 
 export const slack = defineResource<SlackParams, SlackState>({
@@ -66,23 +56,27 @@ export const slack = defineResource<SlackParams, SlackState>({
   State: SlackState,
   computed: ['ts', 'channel'],
   example: { channel: '#ops', token: '${SLACK_TOKEN}' },
-  // the reply needs the message
-  batch: 2,
   address: ({ url, channel }) => `slack ${hostOf(url)} ${channel}`,
 
-  async observe(io, params, window, known) {
+  compare: 'look',
+  order: ({ id }) => (id === 'message' ? 0 : 1),
+
+  async observe(io, params, { window, owned }) {
     try {
-      const channel = [...known.values()].find((state) => state?.channel)?.channel ?? (await channelOf(io, params));
-      const { message, thread } = await look(
-        io,
-        params,
-        window,
+      const [first, second] = ['message', 'thread'].map((id) => owned.get(id)?.after);
+      const channel = first?.channel || second?.channel || (await channelOf(io, params, params.channel));
+      const ours = await messagesOf(io, params, window, channel, first?.ts || second?.ts);
+      const message = newest(ours, 'message', channel);
+      // what the thread hangs on: of a removed message the thread stays
+      const root = ours.find((one) => payloadOf(one)?.id === 'message' && (!one.thread_ts || one.thread_ts === one.ts));
+      const handle: Handle = {
         channel,
-        known.get('message')?.ts || known.get('thread')?.ts,
-      );
-      return new Map<string, Is<SlackState> | Unknown>([
-        ['message', message],
-        ['thread', thread],
+        root: root?.ts ?? ours.find(({ thread_ts }) => thread_ts)?.thread_ts,
+        words: message?.words,
+      };
+      return new Map([
+        ['message', { state: message, handle }],
+        ['thread', { state: newest(ours, 'thread', channel), handle }],
       ]);
     } catch (error) {
       if (!isOneOf(error, REFUSED)) throw error;
@@ -117,58 +111,25 @@ export const slack = defineResource<SlackParams, SlackState>({
     };
   },
 
-  async write(io, params, changes, window) {
-    const message = changes.find(({ id }) => id === 'message');
-    const thread = changes.find(({ id }) => id === 'thread');
-    const channel = changes.find(({ from }) => from?.channel)?.from?.channel || (await channelOf(io, params));
-    const marked = (id: string, { phase, words, note }: SlackState) => ({
-      event_type: EVENT,
-      event_payload: {
-        window: window.id,
-        id,
-        phase,
-        ...(words !== undefined && { words }),
-        ...(note !== undefined && { note }),
-      },
-    });
-    const written = new Map<string, SlackState>();
-
-    let root: string | undefined;
-    let words = message?.to?.words;
-    if (message?.to && !message.from) {
-      root = await post(io, params, { channel, text: words, metadata: marked('message', message.to) });
-      written.set('message', { ...message.to, channel, ts: root });
-    } else {
-      // Posting and changing know no compare-and-set: look once more before anything is said.
-      const there = await look(io, params, window, channel, message?.from?.ts || thread?.from?.ts);
-      if (message && !alike(there.message, message.from)) throw new Stale();
-      if (thread && !alike(there.thread, thread.from)) throw new Stale();
-      root = there.root;
-      words ??= there.message?.words;
-      if (message?.to) {
-        const ts = message.from?.ts ?? '';
-        const text = message.to.words;
-        const metadata = marked('message', message.to);
-        try {
-          await io.slack.send(api(params), 'chat.update', { channel, ts, text, metadata, parse: 'none' });
-        } catch (error) {
-          if (!isOneOf(error, FINAL)) throw error;
-          await post(io, params, { channel, text, metadata, thread_ts: root });
-        }
-        written.set('message', { ...message.to, channel, ts });
-      }
+  async write(io, params, [change], window) {
+    const { id, from, handle } = change!;
+    const to = change!.to!;
+    const { channel, root, words } = handle as Handle;
+    const { phase, note } = to;
+    const metadata = { event_type: EVENT, event_payload: { window: window.id, id, phase, words: to.words, note } };
+    if (id === 'thread') {
+      const told = phase === 'announced' || from?.phase === phase;
+      const first = headline(words) ?? escaped(sentence(phase, window, from?.phase));
+      const news = note !== undefined && note !== from?.note ? [escaped(note)] : [];
+      const text = [...(told ? [] : [first]), ...news].join('\n');
+      return [{ ...to, channel, ts: await post(io, params, { channel, text, metadata, thread_ts: root }) }];
     }
-    if (thread?.to) {
-      const { phase, note } = thread.to;
-      const told = phase === 'announced' || thread.from?.phase === phase;
-      const news = note !== undefined && note !== thread.from?.note ? [escaped(note)] : [];
-      const text = (
-        told ? news : [headline(words) ?? escaped(sentence(phase, window, thread.from?.phase)), ...news]
-      ).join('\n');
-      const ts = await post(io, params, { channel, text, metadata: marked('thread', thread.to), thread_ts: root });
-      written.set('thread', { ...thread.to, channel, ts });
-    }
-    return changes.map(({ id, to }) => written.get(id) ?? to);
+    const text = to.words;
+    if (!from) return [{ ...to, channel, ts: await post(io, params, { channel, text, metadata }) }];
+    const { ts } = from;
+    if (!(await update(io, params, { channel, ts, text, metadata, parse: 'none' })))
+      await post(io, params, { channel, text, metadata, thread_ts: root });
+    return [{ ...to, channel, ts }];
   },
 
   notes({ params, changes, when }) {
@@ -183,34 +144,12 @@ export const slack = defineResource<SlackParams, SlackState>({
   },
 
   asks: 'auth.test, conversations.info',
-  async allowed(io, params) {
-    try {
-      await io.slack.read(api(params), 'auth.test', {});
-      const { channel } = await io.slack.read(api(params), 'conversations.info', {
-        channel: await channelOf(io, params),
-      });
-      if (channel.is_archived) return [`${params.channel} is archived`];
-      if (channel.is_member === false)
-        return [`the token's bot is not a member of ${params.channel}: /invite it there`];
-      return [];
-    } catch (error) {
-      if (isOneOf(error, [...REFUSED, 'channel_not_found'])) return [error.message];
-      throw error;
-    }
-  },
+  allowed: (io, params) => missingRights(io, params, params.channel),
 });
-
-function api({ url, token }: SlackParams): { url: string; token: string } {
-  return { url, token };
-}
 
 /** What the message says first, so that its thread says the same. */
 function headline(words: string | undefined): string | undefined {
   return words?.split('\n')[0]?.replace(/^\*.*?\*: /, '');
-}
-
-function alike(now: Is<SlackState>, from: Is<SlackState>): boolean {
-  return now?.phase === from?.phase && now?.words === from?.words && now?.note === from?.note;
 }
 
 /** The three characters that Slack reads as markup. */
@@ -218,143 +157,16 @@ function escaped(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 }
 
-async function post(
-  io: Writer,
-  params: SlackParams,
-  {
-    thread_ts,
-    ...message
-  }: { channel: string; text: string | undefined; metadata: unknown; thread_ts?: string | undefined },
-): Promise<string> {
-  const quiet = { unfurl_links: false, unfurl_media: false };
-  const answer = await io.slack.send(api(params), 'chat.postMessage', {
-    ...message,
-    ...quiet,
-    ...(thread_ts && { thread_ts }),
-  });
-  return String(answer.ts);
-}
-
-/** What is ours in the channel. `root` is what the thread hangs on: of a removed message the thread stays. */
-async function look(io: Reader, params: SlackParams, window: Window, channel: string, knownTs?: string) {
-  const found = (knownTs && (await replies(io, params, channel, knownTs))) || (await scan(io, params, window, channel));
-  const ours = found.filter(
-    ({ metadata }) => metadata?.event_type === EVENT && metadata.event_payload?.window === window.id,
-  );
-  const newest = (id: string): SlackState | null => {
-    const all = ours.filter(({ metadata }) => metadata?.event_payload?.id === id);
-    const last = all.sort((a, b) => order(a) - order(b)).at(-1);
-    const payload = last?.metadata?.event_payload;
-    const phase = Phase.safeParse(payload?.phase);
-    if (!last || !phase.success) return null;
-    return {
-      phase: phase.data,
-      ...(payload?.words !== undefined && { words: payload.words }),
-      ...(payload?.note !== undefined && { note: payload.note }),
-      ts: id === 'message' ? (last.thread_ts ?? last.ts) : last.ts,
-      channel,
-    };
-  };
-  const root = ours.find(
-    ({ ts, thread_ts, metadata }) => metadata?.event_payload?.id === 'message' && (!thread_ts || thread_ts === ts),
-  );
+function newest(ours: readonly Message[], id: string, channel: string): SlackState | null {
+  const last = ours.filter((message) => payloadOf(message)?.id === id).at(-1);
+  const payload = last && payloadOf(last);
+  const phase = Phase.safeParse(payload?.phase);
+  if (!last || !phase.success) return null;
   return {
-    message: newest('message'),
-    thread: newest('thread'),
-    root: root?.ts ?? ours.find(({ thread_ts }) => thread_ts)?.thread_ts,
+    phase: phase.data,
+    ...(payload?.words !== undefined && { words: payload.words }),
+    ...(payload?.note !== undefined && { note: payload.note }),
+    ts: id === 'message' ? (last.thread_ts ?? last.ts) : last.ts,
+    channel,
   };
-}
-
-/** Microseconds fit into a double for the next two centuries; the text itself is what is sent back. */
-function order({ ts, edited }: Message): number {
-  return Math.max(Number(ts), Number(edited?.ts ?? 0));
-}
-
-/** The whole thread that a message belongs to; undefined: the message is not there any more. */
-async function replies(io: Reader, params: SlackParams, channel: string, ts: string): Promise<Message[] | undefined> {
-  try {
-    const found: Message[] = [];
-    for await (const message of pages<Message>(
-      io,
-      params,
-      'conversations.replies',
-      { channel, ts, include_all_metadata: true },
-      'messages',
-    ))
-      found.push(message);
-    return found.some((message) => message.ts === ts) ? found : undefined;
-  } catch (error) {
-    if (isOneOf(error, ['thread_not_found', 'message_not_found'])) return undefined;
-    throw error;
-  }
-}
-
-/** Everything that was written since the window began, and the thread of ours. */
-async function scan(io: Reader, params: SlackParams, window: Window, channel: string): Promise<Message[]> {
-  const oldest = `${Math.floor((Date.parse(window.since) - SKEW_MS) / 1000)}.000000`;
-  const found: Message[] = [];
-  for await (const message of pages<Message>(
-    io,
-    params,
-    'conversations.history',
-    { channel, oldest, include_all_metadata: true },
-    'messages',
-  )) {
-    const { event_type, event_payload } = message.metadata ?? {};
-    if (event_type !== EVENT || event_payload?.window !== window.id) continue;
-    found.push(...((await replies(io, params, channel, message.ts)) ?? [message]));
-  }
-  return found;
-}
-
-async function channelOf(io: Reader, params: SlackParams): Promise<string> {
-  const wanted = params.channel.replace(/^#/, '');
-  if (/^[CGD][A-Z0-9]{7,}$/.test(wanted)) return wanted;
-  const names: string[] = [];
-  try {
-    for (const types of ['public_channel,private_channel', 'public_channel']) {
-      try {
-        for await (const channel of pages<{ id: string; name: string; is_member?: boolean }>(
-          io,
-          params,
-          'conversations.list',
-          { types, exclude_archived: true },
-          'channels',
-        )) {
-          if (channel.name === wanted) return channel.id;
-          names.push(`#${channel.name}`);
-        }
-        break;
-      } catch (error) {
-        // groups:read is only needed for private channels
-        if (types === 'public_channel' || !isOneOf(error, ['missing_scope'])) throw error;
-      }
-    }
-  } catch (error) {
-    if (isOneOf(error, ['missing_scope']))
-      throw new Refusal(
-        `the token may not list channels, so #${wanted} cannot be found by its name`,
-        'name the channel by its id, or give the token channels:read',
-      );
-    throw error;
-  }
-  throw new Refusal(
-    `the token sees no channel #${wanted}; it sees: ${listed(names)}`,
-    'name one of these under `channel:`, or invite the bot to it',
-  );
-}
-
-async function* pages<T>(
-  io: Reader,
-  params: SlackParams,
-  method: string,
-  args: Record<string, unknown>,
-  key: string,
-): AsyncGenerator<T> {
-  for (let cursor = ''; ; ) {
-    const answer = await io.slack.read(api(params), method, { ...args, limit: 200, ...(cursor && { cursor }) });
-    yield* (answer[key] ?? []) as T[];
-    cursor = answer.response_metadata?.next_cursor ?? '';
-    if (!cursor) return;
-  }
 }

@@ -1,10 +1,17 @@
 import { z } from 'zod';
-import { defineResource, Refusal, Stale, Unknown, type Window, whileHeld } from '../../engine/contract.ts';
-import type { Reader } from '../../engine/io.ts';
+import { defineResource, Refusal, Unknown, whileHeld } from '../../engine/contract.ts';
 import { spelled, url } from '../../engine/secret.ts';
-import { OuterError } from '../../errors/catalogue.ts';
 import {
-  countNames,
+  expireSilence,
+  pathOf,
+  postSilence,
+  type Silence,
+  silencesMarked,
+  suppressedBy,
+  UTF8_LABELS,
+  versionOf,
+} from './alertmanager.wire.ts';
+import {
   endsAt,
   list,
   MATCHER,
@@ -40,16 +47,6 @@ export const State = z.strictObject({
 });
 export type State = z.infer<typeof State>;
 
-interface Silence {
-  id: string;
-  status: { state: 'active' | 'pending' | 'expired' };
-  startsAt: string;
-  endsAt: string;
-  updatedAt: string;
-  comment: string;
-  [more: string]: unknown;
-}
-
 export const alertmanager = defineResource<Params, State>({
   name: 'silence/alertmanager',
   role: 'mute',
@@ -58,38 +55,35 @@ export const alertmanager = defineResource<Params, State>({
   State,
   computed: ['id', 'suppressed'],
   example: { url: '${ALERTS_URL}', matchers: ['alertname=WritesRefused'] },
-  address: (params) => `alertmanager ${new URL(params.url).host}${base(params.url, 'path')}`,
+  compare: 'look',
+  address: (params) => `alertmanager ${new URL(params.url).host}${pathOf(params.url)}`,
+
+  async observe(io, params, { window, owned }) {
+    const id = idOf(params);
+    const ours = await silencesMarked(io, params.url, markOf(window, id));
+    const [alive] = ours.filter(isAlive);
+    if (alive) {
+      const suppressed = await suppressedBy(io, params.url, alive.id);
+      return new Map([[id, { state: { ends: iso(alive.endsAt), id: alive.id, suppressed }, handle: ours }]]);
+    }
+    const was = owned.get(id)?.after;
+    const [latest] = ours;
+    // It ran out by itself: still ours, so that a new end makes a new one. Ended before its time, it is gone: ending it
+    // sets its end to that moment.
+    const ranOut = latest
+      ? Date.parse(latest.endsAt) - Date.parse(latest.updatedAt) > 1000
+      : was != null && Date.parse(was.ends) < Date.now();
+    const expired = { ends: latest ? iso(latest.endsAt) : was?.ends, id: latest?.id ?? was?.id, suppressed: [] };
+    return new Map([[id, { state: was && ranOut ? expired : null, handle: ours }]]);
+  },
 
   async allowed(io, { url, matchers }) {
     const quoted = matchers.map(parseMatcher).filter(({ name }) => needsQuotes(name));
     if (quoted.length === 0) return [];
-    const { json } = await io.http.get({ url: `${base(url)}/status` });
-    const version = String(json?.versionInfo?.version ?? '');
+    const version = await versionOf(io, url);
     const [, major, minor] = /^(\d+)\.(\d+)\./.exec(version) ?? [];
-    // https://github.com/prometheus/alertmanager/releases/tag/v0.27.0 (2024-02-28): UTF-8 in the names of labels
-    if (major === undefined || Number(major) > 0 || Number(minor) >= 27) return [];
+    if (major === undefined || Number(major) > 0 || Number(minor) >= UTF8_LABELS) return [];
     return [`Alertmanager ${version} takes no label called ${list(quoted.map(({ name }) => name))}; 0.27 and later do`];
-  },
-
-  async observe(io, params, window, known) {
-    const id = idOf(params);
-    const ours = await find(io, params, window);
-    const alive = ours.find((silence) => silence.status.state !== 'expired');
-    if (alive)
-      return new Map([
-        [id, { ends: iso(alive.endsAt), id: alive.id, suppressed: await suppressedBy(io, params, alive.id) }],
-      ]);
-    const was = known.get(id);
-    if (!was) return new Map([[id, null]]);
-    // It ran out by itself: still ours, so that a new end makes a new one. Ended before its time, it is gone: ending it
-    // sets its end to that moment.
-    const [latest] = ours;
-    const ranOut = latest
-      ? Date.parse(latest.endsAt) - Date.parse(latest.updatedAt) > 1000
-      : Date.parse(was.ends) < Date.now();
-    return new Map([
-      [id, ranOut ? { ends: latest ? iso(latest.endsAt) : was.ends, id: latest?.id ?? was.id, suppressed: [] } : null],
-    ]);
   },
 
   desired: whileHeld(({ window, params, now }) => {
@@ -103,34 +97,21 @@ export const alertmanager = defineResource<Params, State>({
   }),
 
   async write(io, params, [change], window) {
-    const { from, to } = change!;
-    const api = base(params.url);
-    const ours = (await find(io, params, window)).filter((silence) => silence.status.state !== 'expired');
+    const { id, from, to, handle } = change!;
+    const ours = (handle as Silence[]).filter(isAlive);
     if (to === null) {
       // every one: a create that was answered too late may have left a second
-      for (const { id } of ours) {
-        const { text } = await io.http.send('DELETE', { url: `${api}/silence/${id}`, expect: [200, 404] });
-        if (/^\s*</.test(text)) throw notItsAnswer(params, 'unknown');
-      }
+      for (const one of ours) await expireSilence(io, params.url, one.id);
       return [null];
     }
-    const old = ours.find((silence) => silence.id === from?.id);
-    if (ours.length > 0 && (!old || iso(old.endsAt) !== from?.ends))
-      throw new Stale('the silence was changed by somebody else meanwhile');
-    // In place only with the same matchers and the same start; an expired one cannot be changed any more.
-    const {
-      status: _status,
-      updatedAt: _updatedAt,
-      ...kept
-    } = old ?? {
+    const fresh = {
       matchers: params.matchers.map(parseMatcher),
       startsAt: window.since,
       createdBy: `maint (${window.by})`,
-      comment: `${window.reason}${window.ticket ? ` ${window.ticket}` : ''}, ${window.contact} ${markOf(window, change!.id)}`,
+      comment: `${window.reason}${window.ticket ? ` ${window.ticket}` : ''}, ${window.contact} ${markOf(window, id)}`,
     };
-    const answer = await io.http.send('POST', { url: `${api}/silences`, json: { ...kept, endsAt: to.ends } });
-    if (typeof answer.json?.silenceID !== 'string') throw notItsAnswer(params, 'unknown');
-    return [{ ...to, id: answer.json.silenceID }];
+    const old = ours.find((one) => one.id === from?.id);
+    return [{ ...to, id: await postSilence(io, params.url, { ...(old ?? fresh), endsAt: to.ends }) }];
   },
 
   notes({ params, phase, seen, changes, owned, when }) {
@@ -155,49 +136,8 @@ function idOf({ matchers }: Params): string {
   return silenceId(matchers.map(parseMatcher));
 }
 
-/** The latest end first. */
-async function find(io: Reader, params: Params, window: Window): Promise<Silence[]> {
-  const { json } = await io.http.get({ url: `${base(params.url)}/silences` });
-  const mark = markOf(window, idOf(params));
-  // taken for an empty list, our silence would count as gone, and stay
-  if (!Array.isArray(json)) throw notItsAnswer(params, 'none');
-  return (json as Silence[])
-    .filter((silence) => silence.comment.includes(mark))
-    .sort((a, b) => Date.parse(b.endsAt) - Date.parse(a.endsAt));
-}
-
-/** By nothing else: what another silence holds back as well does not fire again when ours ends. */
-async function suppressedBy(io: Reader, params: Params, id: string): Promise<string[]> {
-  const { json } = await io.http.get({
-    url: `${base(params.url)}/alerts`,
-    query: { active: false, silenced: true, inhibited: false },
-  });
-  const alerts: { labels: Record<string, string>; status: { silencedBy: string[] } }[] = Array.isArray(json)
-    ? json
-    : [];
-  return countNames(
-    alerts
-      .filter(({ status }) => status.silencedBy.length > 0 && status.silencedBy.every((other) => other === id))
-      .map((alert) => alert.labels['alertname'] ?? 'an alert without a name'),
-  );
-}
-
-/** A proxy or captive portal answered instead of the service, with a status of success. */
-function notItsAnswer(params: Params, effect: 'none' | 'unknown'): OuterError {
-  return new OuterError(`${new URL(params.url).host} gave an answer that is no JSON of Alertmanager`, {
-    effect,
-    retryable: true,
-  });
-}
-
-function base(address: string, part: 'all' | 'path' = 'all'): string {
-  const path = new URL(address).pathname.replace(/\/+$/, '');
-  if (part === 'path') return path;
-  const at = new URL(address);
-  at.pathname = `${path}/api/v2`;
-  at.search = '';
-  at.hash = '';
-  return at.href;
+function isAlive({ status }: Silence): boolean {
+  return status.state !== 'expired';
 }
 
 /** Servers give fractions of a second as they like. */

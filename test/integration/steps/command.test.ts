@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Is, Unknown } from '../../../src/engine/contract.ts';
+import { see as look } from '../../../src/engine/see.ts';
 import { type CommandState, command } from '../../../src/steps/command/command.ts';
 import { failure, type TestClients, testClients } from '../../support/clients.ts';
 import { windowOf } from '../../support/one-check.ts';
@@ -41,9 +42,10 @@ const params = (more = {}) =>
     ...more,
   });
 async function see(more = {}, options = {}): Promise<Is<CommandState> | Unknown> {
-  const seen = await command.observe(tools.reader(options), params(more), window, new Map());
-  expect([...seen.keys()]).toEqual(['state']);
-  return seen.get('state')!;
+  const step = { id: 'x', plugin: command, params: params(more), deadlineMs: 1000 };
+  const { states } = await look(step, tools.reader(options), { phase: 'open', window, owned: new Map() });
+  expect([...states.keys()]).toEqual(['state']);
+  return states.get('state')!;
 }
 const write = (from: string | null, to: string | null, options = {}) =>
   command.write(

@@ -5,8 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createClients } from '../../../src/clients/index.ts';
 import { Refusal, Stale } from '../../../src/engine/contract.ts';
+import { pinned } from '../../../src/engine/see.ts';
 import { crontab } from '../../../src/steps/crons/crontab.ts';
-import { drive, WINDOW } from '../../support/drive.ts';
+import { drive } from '../../support/drive.ts';
 import { type Cron, describeWith, startCron } from '../../support/servers.ts';
 
 const clients = createClients();
@@ -41,7 +42,7 @@ describeWith('cron', 'crons/crontab with a real daemon', () => {
   }
   const list = () => cron.crontab(['-l']);
   const jobs = async (driver: ReturnType<typeof drive>) =>
-    (await crontab.inFlight!(driver.reader(), driver.step.params, 'open')).filter((text) => text !== TURN);
+    (await crontab.inFlight!(driver.reader(), driver.step.params, driver.at())).filter((text) => text !== TURN);
 
   test('the crontab of a user: suspended in one install and back byte for byte', async () => {
     const tab = [
@@ -76,7 +77,7 @@ describeWith('cron', 'crons/crontab with a real daemon', () => {
     await start({});
     const driver = drive(clients, crontab, {});
     expect(await driver.converge('open')).toBe(0);
-    expect(driver.notes).toEqual(['no jobs to suspend']);
+    expect(driver.notes).toEqual(['nothing to change']);
     expect(await driver.converge('closed')).toBe(0);
     expect(await list()).toMatchObject({ code: 1, stdout: '' });
     await cron.crontab(['-'], '');
@@ -91,7 +92,8 @@ describeWith('cron', 'crons/crontab with a real daemon', () => {
     const { changes } = await driver.plan('open');
     await driver.converge('open');
     await cron.crontab(['-r']);
-    await expect(crontab.write(driver.writer(), driver.step.params, changes, WINDOW)).rejects.toThrow(Stale);
+    const sight = await driver.look();
+    expect(() => pinned(sight, changes)).toThrow(Stale);
     await driver.converge('closed');
     expect(driver.drift).toMatchObject([{ gone: true, released: true }]);
     expect(await list()).toMatchObject({ code: 1 });

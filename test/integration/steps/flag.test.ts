@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { Redis } from 'ioredis';
 import { createGuard, fileSource } from '../../../packages/guard/src/index.ts';
 import { type Is, type Phase, type Resource, Stale, Unknown, type Window } from '../../../src/engine/contract.ts';
+import { see as lookAt, pinned, type Sight } from '../../../src/engine/see.ts';
 import type { FlagState } from '../../../src/steps/flag/document.ts';
 import { flagFile } from '../../../src/steps/flag/file.ts';
 import { flagRedis } from '../../../src/steps/flag/redis.ts';
@@ -41,21 +42,27 @@ afterEach(async () => await tools[Symbol.asyncDispose]());
 
 type Flag = Resource<any, FlagState>;
 
+function look(flag: Flag, params: unknown, window: Window): Promise<Sight> {
+  const step = { id: 'flag', plugin: flag, params, deadlineMs: 1000 };
+  return lookAt(step, tools.reader(), { phase: 'open', window, owned: new Map() });
+}
 async function see(flag: Flag, params: unknown, window: Window): Promise<Is<FlagState> | Unknown> {
-  const seen = await flag.observe(tools.reader(), params, window, new Map());
-  expect([...seen.keys()]).toEqual([window.id]);
-  return seen.get(window.id)!;
+  const { states } = await look(flag, params, window);
+  expect([...states.keys()]).toEqual([window.id]);
+  return states.get(window.id)!;
 }
 /** What converge does with one resource, without its journal; again where the world moved. */
 async function go(flag: Flag, params: unknown, window: Window, phase: Phase): Promise<void> {
   for (let turn = 0; turn < 50; turn++) {
-    const now = await see(flag, params, window);
+    const sight = await look(flag, params, window);
+    const now = sight.states.get(window.id)!;
     if (now instanceof Unknown) throw new Error(now.why);
     const situation = { phase, held: phase === 'open', window, params, id: window.id, now, before: null };
     const to = flag.desired(situation) as Is<FlagState>;
     if (JSON.stringify(to) === JSON.stringify(now)) return;
     try {
-      expect(await flag.write(tools.writer(), params, [{ id: window.id, from: now, to }], window)).toEqual([to]);
+      const changes = pinned(sight, [{ id: window.id, from: now, to }]);
+      expect(await flag.write(tools.writer(), params, changes, window)).toEqual([to]);
     } catch (error) {
       if (!(error instanceof Stale)) throw error;
     }
@@ -125,7 +132,9 @@ function twoHolders(
     const [orphan] = await flag().holders!(tools.reader(), params());
     const state = flag().State.parse(orphan!.state);
     expect(await see(flag(), params(), windowOf(orphan!.id))).toEqual(state);
-    await flag().write(tools.writer(), params(), [{ id: orphan!.id, from: state, to: null }], windowOf(orphan!.id));
+    const sight = await look(flag(), params(), windowOf(orphan!.id));
+    const changes = pinned(sight, [{ id: orphan!.id, from: state, to: null }]);
+    await flag().write(tools.writer(), params(), changes, windowOf(orphan!.id));
     expect(await raw()).toBeNull();
   });
 
@@ -154,9 +163,8 @@ function twoHolders(
       expect(seen).toBeInstanceOf(Unknown);
       expect(seen).toMatchObject({ refused: true, why: expect.stringContaining('is no flag document') });
       expect((seen as Unknown).why).toContain(flag().address(params()));
-      await expect(flag().write(tools.writer(), params(), [{ id: A.id, from: null, to: null }], A)).rejects.toThrow(
-        'is no flag document',
-      );
+      const sight = await look(flag(), params(), A);
+      expect(() => pinned(sight, [{ id: A.id, from: null, to: null }])).toThrow('is no flag document');
       await expect(flag().holders!(tools.reader(), params())).rejects.toThrow('is no flag document');
       expect(await raw()).toBe(text);
     }
@@ -164,9 +172,10 @@ function twoHolders(
 
   test('a holder of ours that somebody edited is not written over by a write that did not know', async () => {
     await go(flag(), params(), A, 'open');
-    const from = (await see(flag(), params(), A)) as FlagState;
+    const sight = await look(flag(), params(), A);
+    const changes = pinned(sight, [{ id: A.id, from: sight.states.get(A.id) as FlagState, to: null }]);
     await plant((await raw())!.replace('02:30', '02:40'));
-    await expect(flag().write(tools.writer(), params(), [{ id: A.id, from, to: null }], A)).rejects.toThrow(Stale);
+    await expect(flag().write(tools.writer(), params(), changes, A)).rejects.toThrow(Stale);
     expect(await raw()).toContain('02:40');
   });
 }

@@ -6,6 +6,7 @@ import { createClients } from '../../../src/clients/index.ts';
 import { type Phase, Refusal, type Resource, type Step, Unknown, type Window } from '../../../src/engine/contract.ts';
 import { decide } from '../../../src/engine/decide.ts';
 import type { Reader, Writer } from '../../../src/engine/io.ts';
+import { ownedView, pinned, see } from '../../../src/engine/see.ts';
 import type { Owned } from '../../../src/engine/window.ts';
 import { OuterError } from '../../../src/errors/catalogue.ts';
 import { slack } from '../../../src/steps/notice/slack.ts';
@@ -38,8 +39,8 @@ function driver(resource: Resource, params: Record<string, unknown>, turnMs = 8_
   const step: Step = { id: 'notice', plugin: resource, params: resource.Params.parse(params), deadlineMs: 10_000 };
   let mine = new Map<string, Owned>();
   let drift: { id: string }[] = [];
-  const observe = (window: Window) =>
-    resource.observe(ports(turnMs), step.params, window, new Map([...mine].map(([id, own]) => [id, own.after])));
+  const look = (window: Window) => see(step, ports(turnMs), { phase: 'open', window, owned: ownedView(mine) });
+  const observe = async (window: Window) => (await look(window)).states;
   return {
     get io(): Reader {
       return ports(turnMs);
@@ -54,8 +55,6 @@ function driver(resource: Resource, params: Record<string, unknown>, turnMs = 8_
       let writes = 0;
       for (let attempt = 0; attempt < attempts; attempt++) {
         const seen = await observe(window);
-        for (const state of seen.values())
-          if (state !== null && !(state instanceof Unknown)) resource.State.parse(state);
         const decision = decide(step, phase, window, mine, seen);
         drift = decision.drift;
         for (const { id, is } of decision.settled) mine.set(id, { before: mine.get(id)!.before, after: is });
@@ -63,12 +62,13 @@ function driver(resource: Resource, params: Record<string, unknown>, turnMs = 8_
         if (decision.changes.length === 0) return writes;
         for (let at = 0; at < decision.changes.length; at += resource.batch ?? 1) {
           const part = decision.changes.slice(at, at + (resource.batch ?? 1));
+          const sight = await look(window);
           for (const { id, from, to } of part) {
             const own = mine.get(id);
             mine.set(id, { before: own ? own.before : from, after: to, unknown: { from, at: since, token: 1 } });
           }
           try {
-            const states = await resource.write(ports(turnMs), step.params, part, window);
+            const states = await resource.write(ports(turnMs), step.params, pinned(sight, part), window);
             writes++;
             for (const [n, { id }] of part.entries()) mine.set(id, { before: mine.get(id)!.before, after: states[n]! });
           } catch (error) {

@@ -11,6 +11,7 @@ import type { Lease } from '../../../src/engine/journal.ts';
 import { readOnlyPeriods } from '../../../src/engine/periods.ts';
 import { plan } from '../../../src/engine/plan.ts';
 import { rehearse } from '../../../src/engine/rehearse.ts';
+import { see } from '../../../src/engine/see.ts';
 import { apply, fold, label, stillOurs, type WindowState } from '../../../src/engine/window.ts';
 import { MaintError, OuterError } from '../../../src/errors/catalogue.ts';
 import {
@@ -385,7 +386,8 @@ describe('faults', () => {
     const two = defineResource<object, { phase: string }>({
       ...{ name: 'notice/two', role: 'notice', summary: '', example: {}, leaves: 'both', batch: 2 },
       ...{ Params: z.strictObject({}), State: z.strictObject({ phase: z.string() }), address: () => 'two' },
-      observe: async () => new Map(['a', 'b'].map((id) => [id, posted[id] ? { phase: posted[id] } : null])),
+      compare: 'server',
+      observe: async () => new Map(['a', 'b'].map((id) => [id, { state: posted[id] ? { phase: posted[id] } : null }])),
       desired: ({ phase }) => ({ phase }),
       write: async (_io, _params, changes) => {
         for (const [n, { id, to }] of changes.entries()) {
@@ -478,7 +480,7 @@ test('without a writer nothing is journalled: a rehearsal is pure, and reversibl
   const world = new Map();
   for (const step of machine.steps)
     if (step.plugin.kind === 'resource')
-      world.set(step.id, await step.plugin.observe({} as never, {}, window, new Map()));
+      world.set(step.id, (await see(step, {} as never, { phase: 'open', window, owned: new Map() })).states);
   const rehearsal = rehearse(machine.steps, window, world);
   expect(rehearsal.problems).toEqual([]);
   expect(machine.world.writes).toBe(0);

@@ -15,6 +15,7 @@ const resource = (name: string, role: Role, release?: Step['release']): Step => 
     State: z.strictObject({}),
     example: {},
     address: () => name,
+    compare: 'server',
     observe: async () => new Map(),
     desired: () => null,
     write: async () => [],

@@ -507,14 +507,14 @@ export const BAD_FILES: readonly [string, string, string[]][] = [
     'a drain beside the wall that it waits for',
     `${TOP}steps:\n  - parallel:\n      - { uses: flag/file, with: { path: f } }\n      - { uses: drain/inflight }\n`,
     [
-      '7:17  steps[0].parallel[1].uses  is in one parallel group with flag (flag/file); walls of different families close one after the other  found "drain/inflight"  allowed a place of its own in the list',
+      '7:17  steps[0].parallel[1].uses  is in one parallel group with flag (flag/file); walls of different layers close one after the other  found "drain/inflight"  allowed a place of its own in the list',
     ],
   ],
   [
     'walls of two families at once',
     `${TOP}steps:\n  - parallel:\n      - { uses: flag/file, with: { path: f } }\n      - { uses: datastore/postgres, with: { url: "\${D}" } }\n`,
     [
-      '7:17  steps[0].parallel[1].uses  is in one parallel group with flag (flag/file); walls of different families close one after the other  found "datastore/postgres"  allowed a place of its own in the list',
+      '7:17  steps[0].parallel[1].uses  is in one parallel group with flag (flag/file); walls of different layers close one after the other  found "datastore/postgres"  allowed a place of its own in the list',
     ],
   ],
   [

@@ -21,6 +21,7 @@ function resource(name: string, role: Role, Params: z.ZodType, more: Record<stri
     State,
     example: {},
     address: (params) => `${name} ${params.url ?? params.path ?? ''}`,
+    compare: 'server',
     observe: async () => new Map(),
     desired: () => null,
     write: async () => [],
@@ -31,6 +32,7 @@ function resource(name: string, role: Role, Params: z.ZodType, more: Record<stri
 function check(name: string, on: readonly Moment[], Params: z.ZodType): AnyPlugin {
   return defineCheck({
     name,
+    ...(name.startsWith('drain/') && { layer: 'service' as const }),
     on,
     summary: `${name} for tests`,
     Params,
@@ -48,14 +50,21 @@ const plugins: AnyPlugin[] = [
     'wall',
     z.strictObject({ url: url(), key: z.string().min(1).default('maint:read_only').meta({ description: 'the key' }) }),
     {
+      layer: 'service',
+      holders: async () => [],
       address: (params: { url: string; key: string }) => `redis ${hostOf(params.url)} ${params.key}`,
     },
   ),
-  resource('flag/file', 'wall', z.strictObject({ path: path('the flag file') })),
+  resource('flag/file', 'wall', z.strictObject({ path: path('the flag file') }), {
+    layer: 'service',
+    holders: async () => [],
+  }),
   resource('datastore/postgres', 'wall', z.strictObject({ url: url() }), {
+    layer: 'store',
     closes: (params: { url: string }) => [`postgres ${hostOf(params.url)}`],
   }),
   resource('datastore/redis', 'wall', z.strictObject({ url: url() }), {
+    layer: 'store',
     closes: (params: { url: string }) => [`redis ${hostOf(params.url)}`],
   }),
   resource(
@@ -134,7 +143,7 @@ const plugins: AnyPlugin[] = [
       write: z.array(z.string()).min(1),
       role: z.enum(['wall', 'work']).default('work'),
     }),
-    { roleOf: (params: { role?: Role }) => params.role },
+    { roleOf: (params: { role?: Role }) => params.role, layer: () => 'service' },
   ),
 ];
 

@@ -15,6 +15,7 @@ const plugin = defineResource({
   State: z.strictObject({ on: z.boolean() }),
   example: {},
   address: () => 'here',
+  compare: 'server',
   observe: async () => new Map(),
   desired: () => LEAVE,
   write: async () => [],

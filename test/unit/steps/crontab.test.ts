@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/g
 import fc from 'fast-check';
 import { createClients } from '../../../src/clients/index.ts';
 import { Refusal } from '../../../src/engine/contract.ts';
+import { pinned } from '../../../src/engine/see.ts';
 import {
   commandOf,
   identify,
@@ -232,7 +233,7 @@ describe('crons/crontab on a file', () => {
     expect(frozen).toContain('\nMAILTO = "ops@example.com"\n');
     expect(await driver.converge('soaking')).toBe(0);
     expect(await driver.converge('closed')).toBe(1);
-    expect(driver.notes).toEqual(['6 run again']);
+    expect(driver.notes).toEqual(['6 resumed']);
     expect(await read()).toBe(text);
     expect(driver.mine.size).toBe(0);
     expect(driver.journal.join()).not.toMatch(/s3cr3t|--all|srv/);
@@ -268,7 +269,7 @@ describe('crons/crontab on a file', () => {
       await driver.converge('closed');
       if (!crash)
         expect(driver.notes).toEqual([
-          '2 run again',
+          '2 resumed',
           'etl.sh: edited by somebody during the window; our mark removed, the edit kept',
         ]);
       expect(driver.drift).toEqual([]);
@@ -390,9 +391,8 @@ describe('crons/crontab on a file', () => {
     const { changes } = await driver.plan('open');
     const theirs = text.replace('reindex.sh --all', 'reindex.sh --some');
     await writeFile(file, theirs, 'latin1');
-    await expect(crontab.write(driver.writer(), driver.step.params, changes, WINDOW)).rejects.toThrow(
-      'changed by somebody else',
-    );
+    const sight = await driver.look();
+    expect(() => pinned(sight, changes)).toThrow('changed by somebody else');
     expect(await read()).toBe(theirs);
   });
 
@@ -414,7 +414,7 @@ describe('crons/crontab on a file', () => {
     const driver = drive(clients, crontab, { file });
     await driver.converge('open');
     await driver.converge('aborted');
-    expect(driver.notes).toEqual(['1 as before']);
+    expect(driver.notes).toEqual(['1 resumed']);
     expect(await readFile(file)).toEqual(bytes);
   });
 
@@ -443,7 +443,7 @@ describe('crons/crontab on a file', () => {
     await writeFile(file, '* * * * * sleep 1000\n');
     const driver = drive(clients, crontab, { file });
     // nothing is suspended, so nothing is waited for
-    expect(await crontab.inFlight!(driver.reader(), driver.step.params, 'open')).toEqual([]);
+    expect(await crontab.inFlight!(driver.reader(), driver.step.params, driver.at())).toEqual([]);
   });
 
   test('params: a user or a file, and no file of the spool', () => {
