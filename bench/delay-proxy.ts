@@ -1,5 +1,5 @@
 // A network that is slow on purpose: what a client sends arrives later by so much, and each call is remembered with its
-// begin and its end. The same for HTTP and for Redis, so that every tool meets the same delay.
+// begin and its end. The same for HTTP, Redis and PostgreSQL, so that every tool meets the same delay.
 import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 
 export interface Call {
@@ -10,12 +10,14 @@ export interface Call {
 }
 export interface DelayProxy {
   port: number;
-  calls: Call[];
+  /** What was answered. A goodbye (PostgreSQL's Terminate) is no call. */
+  calls(): Call[];
+  reset(): void;
   stop(): Promise<void>;
 }
 
-export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: number): Promise<DelayProxy> {
-  const calls: Call[] = [];
+export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: () => number): Promise<DelayProxy> {
+  let calls: Call[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect({ ...at, noDelay: true });
@@ -39,22 +41,30 @@ export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: n
         calls.push(call);
       }
       onTheWay++;
-      setTimeout(() => {
+      later(() => {
         onTheWay--;
         upstream.write(chunk);
-      }, delayMs);
+      });
     });
-    client.on('end', () => setTimeout(() => upstream.end(), delayMs));
+    client.on('end', () => later(() => upstream.end()));
     upstream.on('data', (chunk) => {
       client.write(chunk);
       if (call && onTheWay === 0) call.ended = performance.now();
     });
     upstream.on('end', () => client.end());
   });
+  function later(work: () => void): void {
+    const ms = delayMs();
+    if (ms === 0) work();
+    else setTimeout(work, ms);
+  }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
-    calls,
+    calls: () => calls.filter(({ began, ended }) => ended > began).map((call) => ({ ...call })),
+    reset: () => {
+      calls = [];
+    },
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -58,10 +58,16 @@ const TELL_USAGE = `process.on('exit', () => {
 export async function run(
   command: string,
   args: readonly string[],
-  options: { cwd: string; home: string; usage?: boolean },
+  options: { cwd: string; home: string; usage?: boolean; env?: Readonly<Record<string, string>> },
 ): Promise<Ran> {
   const told = options.usage ? ['--import', `data:text/javascript,${encodeURIComponent(TELL_USAGE)}`] : [];
-  const env = { PATH: process.env['PATH'] ?? '', HOME: options.home, TMPDIR: options.home, LC_ALL: 'C.UTF-8' };
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: options.home,
+    TMPDIR: options.home,
+    LC_ALL: 'C.UTF-8',
+    ...options.env,
+  };
   const began = performance.now();
   const child = spawn(command, [...told, ...args], {
     cwd: options.cwd,
