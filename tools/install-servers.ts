@@ -29,6 +29,7 @@ const WANTED: readonly Wanted[] = [
   },
   { package: 'cron', programs: ['cron'], tests: 'crons/crontab' },
   { package: 'curl', programs: ['curl'], tests: 'what clients do (docs/clients.md)' },
+  { package: 'jq', programs: ['jq'], tests: 'the bench of the checklist beside a shell script' },
   {
     package: 'python3-urllib3',
     programs: ['python3'],

@@ -63,17 +63,13 @@ const Seen = z.object({
 });
 type Seen = z.infer<typeof Seen>;
 
-const SERVER = statement(
-  'postgres.server',
-  `select pg_is_in_recovery() as replica, current_setting('track_counts') as counts,
+const STATE = `select pg_is_in_recovery() as replica, current_setting('track_counts') as counts,
      case when pg_is_in_recovery() then null else pg_current_wal_insert_lsn() end::text as lsn,
      extract(epoch from clock_timestamp())::float8 * 1000 as now, extract(epoch from pg_postmaster_start_time())::text as started,
-     (select extract(epoch from stats_reset)::text from pg_stat_database where datname = current_database()) as reset`,
-);
+     (select extract(epoch from stats_reset)::text from pg_stat_database where datname = current_database()) as reset`;
+const SERVER = statement('postgres.server', STATE);
 // The functions behind pg_stat_user_tables: that view also adds up every index. Large objects are rows of a catalog.
-const TABLES = statement(
-  'postgres.tables',
-  `select c.oid::text as id,
+const TABLES = `select c.oid::text as id,
      case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
      case when c.relispartition then (select case when rn.nspname = 'public' then r.relname else rn.nspname || '.' || r.relname end
        from pg_class r join pg_namespace rn on rn.oid = r.relnamespace where r.oid = pg_partition_root(c.oid)) end as root,
@@ -84,32 +80,31 @@ const TABLES = statement(
    from pg_class c join pg_namespace n on n.oid = c.relnamespace
    where c.relkind in ('r', 'm') and c.relpersistence <> 't'
      and (n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') or c.oid = 'pg_catalog.pg_largeobject'::regclass)
-   order by c.oid`,
-);
-const HOLDERS = statement(
-  'postgres.open-transactions',
-  `select pid, usename::text as role, coalesce(application_name, '') as application, host(client_addr) as address, xact_start as since
+   order by c.oid`;
+const HOLDERS = `select pid, usename::text as role, coalesce(application_name, '') as application, host(client_addr) as address, xact_start as since
    from pg_stat_activity
    where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid() and usename is not null
      and coalesce(backend_type, '') <> 'autovacuum worker'
-   order by pid limit 200`,
-);
-const HELD = statement(
-  'postgres.tables-held-for-writing',
-  `select distinct l.pid, case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
+   order by pid limit 200`;
+const HELD = `select distinct l.pid, case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
      case when c.relispartition then (select case when rn.nspname = 'public' then r.relname else rn.nspname || '.' || r.relname end
        from pg_class r join pg_namespace rn on rn.oid = r.relnamespace where r.oid = pg_partition_root(c.oid)) end as root,
      exists (select from pg_inherits i where i.inhparent = c.oid) as parent
    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
-   where l.pid = any($1::int[]) and l.locktype = 'relation' and l.granted
+   where l.pid in (select pid from pg_stat_activity where backend_xid is not null) and l.locktype = 'relation' and l.granted
      and l.database = (select oid from pg_database where datname = current_database())
      and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
      and c.relkind in ('r', 'm', 'p') and c.relpersistence <> 't'
-     and (n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') or c.oid = 'pg_catalog.pg_largeobject'::regclass)`,
-);
-const PREPARED = statement(
-  'postgres.prepared-transactions',
-  `select gid, owner::text as role, prepared as since from pg_prepared_xacts where database = current_database() order by prepared limit ${MAX_PREPARED}`,
+     and (n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') or c.oid = 'pg_catalog.pg_largeobject'::regclass)`;
+const PREPARED = `select gid, owner::text as role, prepared as since from pg_prepared_xacts where database = current_database() order by prepared limit ${MAX_PREPARED}`;
+// One round trip for a look: while the walls are closed, and on the way to them, each one counts.
+const LOOK = statement(
+  'postgres.look',
+  `select s.*, (select coalesce(json_agg(t), '[]') from (${TABLES}) t) as tables,
+     (select coalesce(json_agg(p), '[]') from (${PREPARED}) p) as prepared,
+     (select coalesce(json_agg(h), '[]') from (${HOLDERS}) h) as holders,
+     (select coalesce(json_agg(l), '[]') from (${HELD}) l) as held
+   from (${STATE}) s`,
 );
 // Without its texts: these are in a file that would be read as a whole.
 const ROLES = statement(
@@ -195,6 +190,14 @@ interface Server {
   reset: string | null;
 }
 
+/** Times as text, for they come as JSON. */
+interface Looked extends Server {
+  tables: (Counted & { id: string; root: string | null })[];
+  prepared: { gid: string; role: string; since: string }[];
+  holders: { pid: number; role: string; application: string; address: string | null; since: string | null }[];
+  held: { pid: number; name: string; root: string | null; parent: boolean }[];
+}
+
 function unfit(server: Server): string[] {
   if (server.replica)
     return ['this is a replica, which does not tell what the primary is written to: give the address of the primary'];
@@ -239,36 +242,37 @@ function sightOf(io: Reader, params: Params): Sight<Seen> {
   const { url } = params;
   let known: { lsn: string; roles: Seen['roles'] } | undefined;
   let statements = true;
+  /** it did between the last two looks */
+  let moving = false;
   let idleBefore: readonly string[] = [];
   return {
     async look() {
-      const [server] = await io.postgres.rows<Server>(url, SERVER);
-      const problems = server ? unfit(server) : [];
-      if (!server || server.lsn === null || problems.length > 0)
+      // The first look asks for both at once. In between, the log may not move: nobody has written a record.
+      const asking = statements && (known === undefined || moving) ? rolesOf() : undefined;
+      asking?.catch(() => undefined);
+      const [seen] = await io.postgres.rows<Looked>(url, LOOK);
+      const problems = seen ? unfit(seen) : [];
+      if (!seen || seen.lsn === null || problems.length > 0)
         throw new Error(problems.join('; ') || 'the server does not tell its position');
-      const listed = await io.postgres.rows<Counted & { id: string; root: string | null }>(url, TABLES);
+      const { lsn, now, started, reset, prepared } = seen;
       const tables: Seen['tables'] = {};
-      for (const { id, root, unlogged, ...counted } of listed)
+      for (const { id, root, unlogged, ...counted } of seen.tables)
         tables[id] = { ...counted, ...(root !== null && { root }), ...(unlogged && { unlogged }) };
-      // In between, the log does not move: nobody has written a record.
-      if (statements && known?.lsn !== server.lsn) {
-        const rows = await optional<{ role: string; records: number }>(io, url, ROLES);
-        statements = rows !== undefined;
-        known = {
-          lsn: server.lsn,
-          roles: rows && Object.fromEntries(rows.map(({ role, records }) => [role, records])),
-        };
+      moving = known !== undefined && known.lsn !== lsn;
+      if (asking || (statements && moving)) {
+        const roles = await (asking ?? rolesOf());
+        statements = roles !== undefined;
+        known = { lsn, roles };
       }
-      const prepared = await io.postgres.rows<{ gid: string; role: string; since: Date }>(url, PREPARED);
-      const { open, idle: idleNow } = await openTransactions(io, url);
+      const { open, idle: idleNow } = openTransactions(seen);
       // Every ANALYZE has a transaction id for a moment; who is still there at the next look is worth a line.
       const idle = idleNow.filter((each) => idleBefore.includes(each));
       idleBefore = idleNow;
       return {
-        ...{ lsn: server.lsn, now: server.now, started: server.started, reset: server.reset, tables, open, idle },
+        ...{ lsn, now, started, reset, tables, open, idle },
         ...(known?.roles && { roles: known.roles }),
         prepared: prepared.map(
-          ({ gid, role, since }) => `${gid} of ${role} since ${since.toISOString().slice(0, 19)}Z`,
+          ({ gid, role, since }) => `${gid} of ${role} since ${new Date(since).toISOString().slice(0, 19)}Z`,
         ),
       };
     },
@@ -295,6 +299,11 @@ function sightOf(io: Reader, params: Params): Sight<Seen> {
     trim,
   };
 
+  async function rolesOf(): Promise<Seen['roles']> {
+    const rows = await optional<{ role: string; records: number }>(io, url, ROLES);
+    return rows && Object.fromEntries(rows.map(({ role, records }) => [role, records]));
+  }
+
   async function named(writes: readonly Write[], base: Seen, to: Seen): Promise<Write[]> {
     const all: Write[] = [];
     for (const write of writes) {
@@ -317,23 +326,12 @@ function positionOf({ lsn, now }: Seen): Position {
   return { lsn, at: now };
 }
 
-async function openTransactions(io: Reader, url: string): Promise<Pick<Seen, 'open' | 'idle'>> {
-  const holders = await io.postgres.rows<{
-    pid: number;
-    role: string;
-    application: string;
-    address: string | null;
-    since: Date | null;
-  }>(url, HOLDERS);
-  if (holders.length === 0) return { open: [], idle: [] };
-  const held = await io.postgres.rows<{ pid: number; name: string; root: string | null; parent: boolean }>(url, HELD, [
-    holders.map(({ pid }) => pid),
-  ]);
+function openTransactions({ holders, held }: Looked): Pick<Seen, 'open' | 'idle'> {
   const open: Seen['open'] = [];
   const idle: string[] = [];
   for (const { pid, role, application, address, since } of holders) {
     const from = [application, address].filter(Boolean).join(', ');
-    const how = `open transaction of ${role} (${[from, `pid ${pid}`].filter(Boolean).join(', ')})${since ? ` since ${since.toISOString().slice(11, 19)}Z` : ''}`;
+    const how = `open transaction of ${role} (${[from, `pid ${pid}`].filter(Boolean).join(', ')})${since ? ` since ${new Date(since).toISOString().slice(11, 19)}Z` : ''}`;
     const tables = held.filter((each) => each.pid === pid);
     // A parent is locked together with its parts, which say it better.
     const own = tables.filter((each) => !each.parent || tables.length === 1);

@@ -20,9 +20,11 @@ export async function watch<S>(context: Context, watched: Watched<S>, looks: Loo
   // What is there at the end is worth a note; what came and went is not.
   let notes: readonly string[] = [];
   const doubts = new Map<string, string>();
+  let next = 0;
   const quiet = await context.poll(
-    pace(base.ended - base.began),
+    LOOK_EVERY_MS,
     async () => {
+      if (context.now() < next) return undefined;
       const now = await looks.look();
       if (now === undefined) return undefined;
       const difference = await sight.compare(last.seen, now.seen, base.seen);
@@ -39,6 +41,8 @@ export async function watch<S>(context: Context, watched: Watched<S>, looks: Loo
         quietSince = now.ended;
       }
       allowed.add(good, now.ended);
+      // The look that ends the watch is not put off by the pace of those before it.
+      next = Math.min(now.ended + pace(now.ended - now.began), Math.max(quietSince + forMs, now.ended));
       const waited = now.began - quietSince;
       if (waited >= forMs) return true;
       const first = found.size > 0 ? `${found.short()}; ` : '';
