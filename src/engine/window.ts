@@ -55,6 +55,8 @@ export interface WindowState {
   reached: boolean;
   /** another end was promised, and the run that promised it was cut off before the world had followed */
   behind: boolean;
+  /** a run began, and its end is not recorded: it acts, or was cut off */
+  running: boolean;
   owned: Map<string, Map<string, Owned>>;
   failures: Map<string, Of<'failed'>>;
   drifts: (Of<'drift'> & { at: string })[];
@@ -131,6 +133,7 @@ export function fold(
     phaseAt: first.at,
     reached: false,
     behind: false,
+    running: false,
     owned: new Map(),
     failures: new Map(),
     drifts: [],
@@ -327,6 +330,7 @@ export function apply(state: WindowState, { seq, at, token, event }: Recorded): 
       }
       return;
     case 'run':
+      state.running = event.state === 'began';
       if (event.state === 'began') state.lastActor = event.owner;
       // a note moves nothing
       else if (event.verb !== 'note') state.behind = false;
@@ -418,7 +422,8 @@ export function label(state: WindowState, alive: boolean, now: number): Label {
     if (soakVerdict(state) === 'bad') return 'soak bad';
     return alive ? 'soaking' : 'soak unattended';
   }
-  if (reached) return phase;
+  // All is done, and the last entry is missing: the window is not over before it is there.
+  if (reached && !state.running) return phase;
   if (alive) return phase === 'closed' ? 'closing' : 'aborting';
   return state.failures.size > 0 ? 'needs a human' : 'interrupted';
 }

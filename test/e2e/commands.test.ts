@@ -330,7 +330,7 @@ test('status tells what failed at the start from what appeared since, and where 
   expect(failed.out).toMatch(/maint start --window 30m \(tries slack again; the end stays\)/);
   writeFileSync(at('failed.cron'), `${readFileSync(at('failed.cron'), 'utf8')}1 * * * * /usr/local/bin/new.sh\n`);
   const grown = await maint(['status'], own);
-  expect(grown.out).toMatch(/appeared since: crons new\.sh/);
+  expect(grown.out).toMatch(/1 thing to look at · appeared since: crons new\.sh/);
   expect(grown.out).toMatch(/maint start --window 30m \(stops what appeared since; the end stays\)/);
   expect((await maint(['extend', '--until', new Date(Date.now() + 12 * 60_000).toISOString()], own)).exit).toBe(0);
   const ended = await maint(['end', '--soak', '1s'], own);

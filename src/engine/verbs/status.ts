@@ -223,7 +223,11 @@ function tellStopped(telling: Telling): Said {
   const lines = [
     `${window.environment} ${between(telling)}: ${why} · ${state.id} · ${who(state)}, last seen ${time(state.lastAt, now)} · nobody is acting`,
   ];
-  const next: NextCommand[] = [{ command: `maint ${verb}`, why: 'goes on where it stopped' }];
+  const done = state.reached && (phase === 'closed' || phase === 'aborted');
+  if (done) lines.push('all of it is done; only the last entry of the journal is missing');
+  const next: NextCommand[] = [
+    { command: `maint ${verb}`, why: done ? 'looks once more, and closes the record' : 'goes on where it stopped' },
+  ];
   if (phase === 'open' || phase === 'announced') next.push({ command: 'maint abort', why: 'undoes it' });
   return { lines, next };
 }
@@ -306,11 +310,14 @@ function tellSteps(
   const drift =
     planned?.steps.flatMap((step) => step.drift.map((one) => `${step.id} ${one.id}`)) ??
     state.drifts.map((one) => `${one.step} ${one.id}`);
+  // what appeared runs beside what is held, and beside what comes back
+  const looks = newcomers.length + drift.length;
   const unseen = planned?.steps.filter(({ unknown }) => unknown.length > 0).map(({ id }) => id) ?? [];
   lines.push(
     [
       ...(planned ? [holding(steps, state, planned)] : []),
       `${count(toUndo, 'change')} to undo`,
+      ...(looks > 0 ? [`${count(looks, 'thing')} to look at`] : []),
       ...(newcomers.length > 0 ? [`appeared since: ${newcomers.slice(0, 3).join(', ')}`] : []),
       ...(drift.length > 0 ? [`changed by somebody else: ${drift.slice(0, 3).join(', ')}`] : []),
       ...(unseen.length > 0 ? [`cannot be asked: ${unseen.join(', ')}`] : []),

@@ -31,15 +31,19 @@ export async function recentWindows(host: Pick<VerbHost, 'journal'>, environment
 
 export function openAlready(state: WindowState, why: string): MaintError {
   const { window } = state;
+  const goOn = state.phase === 'aborted' ? 'maint abort' : 'maint end';
   return new MaintError(
     'E_WINDOW_OPEN',
     `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`,
     {
-      next: [
-        'maint status',
-        'need longer? maint extend --by 15m',
-        `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
-      ],
+      next:
+        state.phase === 'closed' || state.phase === 'aborted'
+          ? ['maint status', `${goOn} (goes on with it)`]
+          : [
+              'maint status',
+              'need longer? maint extend --by 15m',
+              `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
+            ],
     },
   );
 }
