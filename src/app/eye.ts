@@ -7,7 +7,8 @@ import { monotonicNow } from '../engine/run.ts';
 import { truth, wallsIn } from '../engine/truth.ts';
 import type { Prepared, VerbHost } from '../engine/verbs/result.ts';
 import { type Glanced, glance, type Status, statusOf } from '../engine/verbs/status.ts';
-import { type HolderSeen, holdersSeen, type NotAsked } from '../engine/verbs/windows.ts';
+import { lookingOf } from '../engine/verbs/walls.ts';
+import { type HolderSeen, holdersSeen, type NotAsked, otherHolders } from '../engine/verbs/windows.ts';
 import { ofStep, type WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import type { GuardLine } from '../ui/guards.ts';
@@ -131,6 +132,7 @@ export class Eye {
       const seen = await this.around(host, prepared, state, world);
       const status = await statusOf(host, state, lease, prepared.steps, {
         look: {
+          others: await otherHolders(lookingOf(host, prepared), walls, state.id),
           walls,
           guards: guards.map(({ guard, readOnly, problem }) => ({ guard, refuses: readOnly, why: problem ?? '' })),
         },

@@ -405,6 +405,11 @@ export function defineCheck<P, E>(check: Omit<Check<P, E>, 'kind'>): Check<P, E>
   return { kind: 'check', ...check };
 }
 
+/** What it holds need not be as before: a completed maintenance stays. A wall opens, whatever it leaves beside itself. */
+export function mayStay({ role, leaves }: Pick<Resource, 'role' | 'leaves'>): boolean {
+  return leaves !== undefined && role !== 'wall';
+}
+
 /** Frozen while the step's role is held, exactly as it was otherwise: all that most backends need. */
 export function whileHeld<P, S>(frozen: (situation: Situation<P, S>) => Is<S> | typeof LEAVE) {
   return (situation: Situation<P, S>): Is<S> | typeof LEAVE => {

@@ -34,6 +34,8 @@ const CLOSING: readonly Stage[] = [checkBeforeReopen, openWalls, sayReadWrite, r
 const PARTLY_CLOSING: readonly Stage[] = [releaseEach];
 
 /** How long a check may hold up the walls at `reopen`: writes are refused meanwhile. */
+/** How long the question who else holds a wall may take. */
+const HOLDERS_MS = 2_000;
 const REOPEN_CHECK_MS = 15_000;
 
 export async function converge(
@@ -135,9 +137,23 @@ async function sayReadWrite(passage: Passage): Promise<void> {
     await acting.record([{ type: 'walls', state: 'open' }]);
     // Of a wall that was given up nobody knows whether it is open.
     const givenUp = state.left.some(({ wall }) => wall === true);
-    const lead = givenUp ? 'every wall that is ours is open since' : 'read-write since';
-    acting.emit({ type: 'said', text: `${lead} ${utc(state.window.reopened ?? acting.now())}` });
+    const others = await stillHolding(acting);
+    const lead = givenUp || others.length > 0 ? 'our walls are open since' : 'read-write since';
+    const still = others.length > 0 ? `; ${others.join(', ')}: writes are still refused` : '';
+    acting.emit({ type: 'said', text: `${lead} ${utc(state.window.reopened ?? acting.now())}${still}` });
   }
+}
+
+/** Who else holds the same walls, in words. A flag that cannot be asked was asked a moment ago, to open it. */
+async function stillHolding({ steps, state, clients, signal, now }: Acting): Promise<string[]> {
+  const words: string[] = [];
+  for (const { id, plugin, params, skipped } of steps) {
+    if (skipped || plugin.kind !== 'resource' || !plugin.holders) continue;
+    const reader = clients.reader({ signal, deadline: now() + HOLDERS_MS });
+    const holders = await plugin.holders(reader, params).catch(() => []);
+    words.push(...holders.filter((holder) => holder.id !== state.id).map((holder) => `${id} is held by ${holder.id}`));
+  }
+  return words;
 }
 
 async function releaseRest({ acting, order, phase, skip, failures }: Passage): Promise<void> {

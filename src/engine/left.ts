@@ -1,6 +1,6 @@
 // What a closing phase leaves as it is, and says so: the window is not over while something of it is left.
 import type { Acting, StepFailure } from './acting.ts';
-import type { Phase, Step } from './contract.ts';
+import { mayStay, type Phase, type Step } from './contract.ts';
 import { ended, recordFailure } from './take.ts';
 import { ofStep } from './window.ts';
 
@@ -25,7 +25,7 @@ export async function tellForgotten({ acting, phase, failures }: Passage): Promi
   if (phase === 'soaking') return;
   for (const [id, mine] of acting.state.owned) {
     const plugin = acting.steps.find((step) => step.id === id)?.plugin;
-    const leaves = plugin?.kind === 'resource' && plugin.leaves !== undefined;
+    const leaves = plugin?.kind === 'resource' && mayStay(plugin);
     if (mine.size === 0 || leaves || failures.some((failure) => failure.step === id)) continue;
     failures.push(await leftBehind(acting, id, phase, `${mine.size} still ours after the end`, [...mine.keys()]));
   }

@@ -1,6 +1,6 @@
 // A window there and back over a world in memory: it must come out as it went in, `leaves` aside. Nothing is written,
 // and no credentials are needed where the world was recorded before.
-import { type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
+import { mayStay, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { sameState } from './decide.ts';
 import { notesOf } from './notes.ts';
 import { copyWorld, type OwnedWorld, phaseSteps, simulateStep, type World } from './plan.ts';
@@ -113,7 +113,7 @@ export function rehearse(steps: readonly Step[], window: Window, recorded: World
       const is = world.get(step.id);
       if (step.skipped || step.plugin.kind !== 'resource' || !(was instanceof Map) || !(is instanceof Map)) continue;
       const resource = step.plugin as Resource;
-      if (resource.leaves !== undefined) continue;
+      if (mayStay(resource)) continue;
       for (const id of new Set([...was.keys(), ...is.keys()])) {
         const a = was.get(id) ?? null;
         const b = is.get(id) ?? null;

@@ -23,6 +23,8 @@ export interface GuardLook {
 export interface Look {
   walls: readonly WallLook[];
   guards: readonly GuardLook[];
+  /** who else holds a wall that is not held by us, in words: writes are refused for them */
+  others?: readonly string[] | undefined;
 }
 
 /** `part`: one of several walls is open, so writes may pass. */
@@ -35,6 +37,7 @@ export type Reason =
   | 'part'
   | 'guard passes'
   | 'guards hold alone'
+  | 'others hold alone'
   | 'cannot be asked'
   | 'released'
   | 'still held';
@@ -92,7 +95,7 @@ function judge(state: WindowState, look: Look | undefined, now: number): Judged 
 }
 
 /** Phase open: writes are refused only if each wall was seen closed, and nobody who acts on it contradicts. */
-function judgeOpen({ window }: WindowState, { walls, guards }: Look, now: number): Judged {
+function judgeOpen({ window }: WindowState, { walls, guards, others = [] }: Look, now: number): Judged {
   const [open, unknown] = (['open', 'unknown'] as const).map((is) => walls.filter((wall) => wall.is === is));
   const passes = guards.find(({ refuses }) => refuses === false);
   const refusing = guards.length > 0 && guards.every(({ refuses }) => refuses === true);
@@ -102,6 +105,8 @@ function judgeOpen({ window }: WindowState, { walls, guards }: Look, now: number
   if (open!.length > 0) {
     // What people's writes meet are the guards: they may hold on to a flag that is gone.
     if (refusing) return { writes: 'refused', reason: 'guards hold alone', what: told(open!) };
+    if (others.length > 0 && !passes)
+      return { writes: 'refused', reason: 'others hold alone', what: `${told(open!)} · ${others.join(', ')}` };
     const reason = open!.length < walls.length ? 'part' : 'wall open';
     return { writes: 'open', reason, what: told(open!) };
   }

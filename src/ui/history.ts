@@ -16,7 +16,7 @@ export function historyLines({ windows, more, address }: Past): string[] {
       : `handed over ${utc(one.handedAt!, { seconds: false })}, is now with ${one.handedTo}`,
     one.readOnlyMs === null
       ? 'never read-only'
-      : `read-only ${lasting(one.readOnlyMs)}${one.handedTo === null ? '' : ' until then'}`,
+      : `read-only ${lasting(one.readOnlyMs)}${one.handedTo !== null ? ' until then' : one.ended === null ? ' so far, by the journal' : ''}`,
     one.by,
     `"${one.reason}"${one.ticket ? ` ${one.ticket}` : ''}${one.look > 0 ? ` · ${count(one.look, 'thing')} to look at` : ''}`,
   ]);

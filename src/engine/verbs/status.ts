@@ -154,6 +154,11 @@ function tellOpen(telling: Telling): Said {
         : [
             `${env} is READ-ONLY · ${state.id} · since ${time(is.since, now)} ${who(state)} · ${until} (${lasting(left)} left) · "${window.reason}"`,
           ];
+    if (is.reason === 'others hold alone')
+      return {
+        lines: [...lines, `but not by us: ${is.what}; once they end, writes are possible`],
+        next: [close, over],
+      };
     if (is.reason === 'guards hold alone')
       return {
         lines: [
@@ -350,7 +355,7 @@ function exitOf(what: Label, alive: boolean, is: Truth): ExitCode {
   if (alive && what !== 'scheduled') return EXIT.BUSY;
   if (what === 'interrupted' || what === 'held' || what === 'needs a human' || what === 'soak bad') return EXIT.HUMAN;
   if (what === 'open' || what === 'overdue') {
-    const asPromised = is.writes !== 'open' && is.reason !== 'guards hold alone';
+    const asPromised = is.writes !== 'open' && !is.reason.endsWith('hold alone');
     return asPromised || is.reason === 'no wall' ? EXIT.OPEN : EXIT.HUMAN;
   }
   if (what === 'soaking' || what === 'soak unattended') return is.writes === 'refused' ? EXIT.HUMAN : EXIT.OPEN;

@@ -9,6 +9,7 @@ import { type Truth, truth, wallsIn } from '../truth.ts';
 import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
 import type { Prepared, VerbHost, VerbResult } from './result.ts';
+import { otherHolders } from './windows.ts';
 
 export interface Verified {
   step: string;
@@ -36,7 +37,8 @@ export async function verify(
     ...checks.map((step) => checkNow(host, step, state)),
   ]);
   const planned = await plan(looking, state.window, state, [state.phase], { rights: false, world });
-  const seen = { walls: wallsIn(steps, state.window, world), guards: [] };
+  const walls = wallsIn(steps, state.window, world);
+  const seen = { walls, guards: [], others: await otherHolders(looking, walls, state.id) };
   const is = truth(state, seen, await host.journal.now());
   const resources = planned.steps.filter(({ kind, verdict }) => kind === 'resource' && verdict !== 'skipped');
   const verified = [...resources.map(verifiedStep), ...checked];
@@ -104,7 +106,7 @@ function outcomeOf({ breached, drift, unknown, changes }: PlannedStep): Verified
 /** Whoever asks for proof is not told that all is well where a wall could not be asked. */
 function codeOf({ phase }: WindowState, is: Truth, verified: readonly Verified[]): ErrorCode | undefined {
   const promised = phase === 'open' && is.reason !== 'no wall';
-  if (promised && is.writes !== 'refused') return 'E_NOT_READ_ONLY';
+  if (promised && (is.writes !== 'refused' || is.reason === 'others hold alone')) return 'E_NOT_READ_ONLY';
   if (is.reason === 'still held') return 'E_LEFT_BEHIND';
   return verified.some(({ outcome }) => outcome === 'fail') ? 'E_CHECK_FAILED' : undefined;
 }
@@ -116,5 +118,6 @@ function lead(environment: string, { phase }: WindowState, is: Truth): string {
     return `${environment}: cannot tell whether writes are refused (${is.what}); last seen read-only ${is.lastHeld === null ? 'never' : utc(is.lastHeld)}: `;
   if (phase !== 'open')
     return `${environment} ${is.writes === 'open' ? 'takes writes' : `is STILL READ-ONLY (${is.what})`}: `;
+  if (is.reason === 'others hold alone') return `${environment} is read-only, but not by us (${is.what}): `;
   return is.writes === 'refused' ? `${environment} is read-only: ` : `${environment} is NOT read-only (${is.what}): `;
 }

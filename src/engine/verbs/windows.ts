@@ -3,6 +3,7 @@ import { MaintError } from '../../errors/catalogue.ts';
 import type { Holder, Resource } from '../contract.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
 import type { Looking } from '../plan.ts';
+import type { WallLook } from '../truth.ts';
 import { fold, label, type WindowState } from '../window.ts';
 import { asOption, utc } from '../words.ts';
 import type { Prepared, VerbHost } from './result.ts';
@@ -101,6 +102,16 @@ export async function holdersSeen(
     }),
   );
   return { holders, notAsked };
+}
+
+/** Who else holds the walls that are seen open for us, in words. Asked only where one is. */
+export async function otherHolders(looking: Looking, walls: readonly WallLook[], ours: string): Promise<string[]> {
+  const open = new Set(walls.filter(({ is }) => is === 'open').map(({ step }) => step));
+  if (open.size === 0) return [];
+  const { holders } = await holdersSeen({ ...looking, steps: looking.steps.filter(({ id }) => open.has(id)) }, 2_000);
+  return holders
+    .filter(({ id }) => id !== ours)
+    .map(({ step, id, until }) => `${step} is held by ${id} until ${utc(until, { seconds: false })}`);
 }
 
 /** Somebody whose state this is not holds the flag for the same environment. A flag that cannot be asked is told by the plan. */

@@ -10,6 +10,7 @@ import { BrokenDocument, FlagState, type RawHolder, readHolders, withHolder } fr
 
 /** The document as it was read; `version` is what the backend compares with. */
 export interface Seen<V> {
+  /** null: not there, or only the empty document that the end of a window leaves for a time */
   text: string | null;
   version: V;
 }
@@ -21,6 +22,8 @@ export interface FlagBackend<P, V> {
   example: Record<string, unknown>;
   address(params: P): string;
   local?: boolean;
+  /** what stays behind for a time once nobody holds any more */
+  leaves?: string;
   /** What cannot be read for want of a right or of a place to read from: an Unknown. */
   read(io: Reader, params: P): Promise<Seen<V> | Unknown>;
   /** null: nothing is left there. Throws Stale where it is not as `seen` any more. */
@@ -31,7 +34,7 @@ export interface FlagBackend<P, V> {
 }
 
 export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagState> {
-  const { name, summary, Params, example, address, local, allowed } = backend;
+  const { name, summary, Params, example, address, local, leaves, allowed } = backend;
 
   /** Throws where it cannot be seen. */
   async function look(io: Reader, params: P): Promise<{ seen: Seen<V>; holders: Map<string, RawHolder> }> {
@@ -57,6 +60,7 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     address,
     marked: true,
     ...(local === undefined ? {} : { local }),
+    ...(leaves === undefined ? {} : { leaves }),
     ...(allowed === undefined ? {} : { allowed }),
     ...(backend.asks === undefined ? {} : { asks: backend.asks }),
 
