@@ -99,6 +99,19 @@ export function redisReader(scope: Scope, pool: RedisPool): RedisReader {
       }
       return await send(scope, pool, url, command, false);
     },
+    async missing(url, commands) {
+      const asked = userOf(url);
+      const [who, ...answers] = await pipeline(scope, pool, url, [['ACL', 'WHOAMI'], ...dryRuns(asked, commands)]);
+      const user = String(who);
+      // The address does not always say who one is (a client certificate does, too).
+      const told = user === asked ? answers : await pipeline(scope, pool, url, dryRuns(user, commands));
+      return commands.flatMap((command, at) => {
+        const answer = told[at];
+        if (answer === 'OK') return [];
+        const words = answer instanceof Error ? answer.message : String(answer);
+        return [`Redis user ${user} may not ${command[0]} ${placeIn(command)}: ${words}`.replace(' :', ':')];
+      });
+    },
     async subscribe(url, pattern, listener) {
       const where = address(scope, url);
       using bound = limit(scope, where, undefined);
@@ -120,6 +133,37 @@ export function redisReader(scope: Scope, pool: RedisPool): RedisReader {
       }
     },
   };
+}
+
+function userOf(url: string): string {
+  return URL.canParse(url) ? decodeURIComponent(new URL(url).username) || 'default' : 'default';
+}
+
+function dryRuns(user: string, commands: readonly (readonly string[])[]): string[][] {
+  return commands.map((command) => ['ACL', 'DRYRUN', user, ...command]);
+}
+
+/** The key or the channel of a command. */
+function placeIn([name, first = '', , key = '']: readonly string[]): string {
+  return name === 'EVAL' ? key : first;
+}
+
+/** Reads only, in one round trip. An answer that is an error stands in its place; the first one's is thrown. */
+async function pipeline(scope: Scope, pool: RedisPool, url: string, commands: readonly string[][]): Promise<unknown[]> {
+  const where = address(scope, url);
+  using bound = limit(scope, where, undefined);
+  try {
+    const redis = await pool.get(url, bound);
+    const batch = redis.pipeline();
+    for (const [name, ...args] of commands) batch.call(name!, ...args);
+    const answers = await race(bound, batch.exec());
+    const [first] = answers ?? [];
+    if (first?.[0]) throw first[0];
+    return (answers ?? []).map(([error, answer]) => error ?? answer);
+  } catch (error) {
+    if (error instanceof Expired) pool.drop(url);
+    throw failed(scope, where, error, bound, 'none');
+  }
 }
 
 export function redisWriter(scope: Scope, pool: RedisPool): RedisWriter {

@@ -39,6 +39,11 @@ export interface HttpWriter extends HttpReader {
 /** A Redis command as argv. The reader takes read commands only (by the server's own list of them, kept in clients/). */
 export interface RedisReader {
   read(url: string, ...command: [string, ...string[]]): Promise<any>;
+  /**
+   * Which of these commands the address' user may not send, in words; [] = none. One round trip, nothing is run. Before
+   * Redis 7.0, and without the right to ask, an OuterError.
+   */
+  missing(url: string, commands: readonly (readonly [string, ...string[]])[]): Promise<string[]>;
   /** pattern subscription; returns a function that ends it */
   subscribe(
     url: string,

@@ -160,6 +160,7 @@ function harness<W extends World>(plugin: AnyPlugin, start: () => Promise<W>) {
     const schema = JSON.stringify(z.toJSONSchema(plugin.Params, { io: 'input', unrepresentable: 'any' }));
     expect(planted).toBeGreaterThanOrEqual(schema.split('"secret":true').length - 1);
   });
+  test('its world has faults to try', () => expect(Object.keys(get().faults)).not.toEqual([]));
   const get = (): W => {
     if (!world) throw new Error('the fixture did not start');
     return world;

@@ -68,21 +68,12 @@ export const redisNamespace = defineResource<Params, State>({
     return when === 'done' && now && !(now instanceof Unknown) ? [`namespace ${now.namespace}`] : [];
   },
 
-  /** Redis 7 can be asked; where it cannot, the engine says that the right was not asked. */
   asks: 'GET, ACL dry run',
-  async allowed(io, { url: address, key }) {
-    const user = await io.redis.read(address, 'ACL', 'WHOAMI');
-    const wanted = [
+  allowed: (io, { url: address, key }) =>
+    io.redis.missing(address, [
       ['SET', key, 'x', 'KEEPTTL'],
       ['EVAL', SET, '1', key, '0', '', 'x'],
-    ];
-    const missing: string[] = [];
-    for (const command of wanted) {
-      const answer = await io.redis.read(address, 'ACL', 'DRYRUN', String(user), ...command);
-      if (answer !== 'OK') missing.push(`redis user ${user} may not ${command[0]} ${key}`);
-    }
-    return missing;
-  },
+    ]),
 });
 
 /** How often it was turned since `start`; 0 where it was not, or where somebody else has set something of their own. */

@@ -66,33 +66,13 @@ export const flagRedis = defineFlag<RedisFlagParams, string | null>({
   },
 
   asks: 'GET, ACL dry run',
-  async allowed(io, { url, key, channel }) {
-    const needed: [string, ...string[]][] = [
+  allowed: (io, { url, key, channel }) =>
+    io.redis.missing(url, [
       ['GET', key],
       ['EVAL', 'return 1', '1', key],
       ['SET', key, ''],
       ['PUBLISH', channel, ''],
-    ];
-    const missing: string[] = [];
-    try {
-      const user = String(await io.redis.read(url, 'ACL', 'WHOAMI'));
-      // side by side: one round trip
-      const answers = await Promise.all(
-        needed.map(async (command) => ({
-          command,
-          answer: String(await io.redis.read(url, 'ACL', 'DRYRUN', user, ...command)),
-        })),
-      );
-      for (const { command, answer } of answers) {
-        if (answer === 'OK') continue;
-        missing.push(`Redis user ${user} may not ${command[0]} ${command[0] === 'PUBLISH' ? channel : key}: ${answer}`);
-      }
-    } catch (error) {
-      // before 7.0 the server cannot be asked: the write will tell
-      if (!(error instanceof OuterError) || error.code !== 'ERR') throw error;
-    }
-    return missing;
-  },
+    ]),
 });
 
 /** Ours expires; a document that somebody keeps there does not. Where that may not be asked, it is taken for ours. */
