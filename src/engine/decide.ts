@@ -62,7 +62,7 @@ function sameValue(a: unknown, b: unknown): boolean {
  * One thing, from the top, the first row that fits. A test reads this table, and tries every combination on it.
  * - own: whether it is ours, and whether the outcome of our last write is known.
  * - now: as before our first write, as our last write left it (`after`), or both at once; with an unknown outcome also as
- *   that write found it (`from`, which may be `before`) and where it may have stopped (`half`).
+ *   that write found it (`from`, which may be `before` or `after`) and where it may have stopped (`half`).
  * - wanted: whether it is as desired() says, or desired() leaves it.
  * - opens: a wall that lets writes through in this state. marked: its id is our mark.
  * A drift stays ours as long as the phase holds it; otherwise it is let go, or `taken` away for its mark.
@@ -78,9 +78,9 @@ function sameValue(a: unknown, b: unknown): boolean {
  * | known   | any                | yes    | any    | any   | any    | -                     |
  * | unknown | from, from=before  | yes    | let go | any   | any    | pending               |
  * | unknown | before, both       | yes    | let go | any   | any    | release               |
- * | unknown | after, both        | yes    | any    | any   | any    | settled               |
+ * | unknown | after, from=after, both | yes | any    | any   | any    | settled               |
  * | unknown | any                | yes    | any    | any   | any    | -                     |
- * | any     | after, both        | no     | any    | any   | any    | change                |
+ * | any     | after, from=after, both | no  | any    | any   | any    | change                |
  * | unknown | from, from=before  | no     | any    | any   | any    | pending, change       |
  * | unknown | half               | no     | any    | any   | any    | pending half, change  |
  * | any     | any                | no     | held   | yes   | any    | breach, change        |

@@ -8,8 +8,24 @@ import type { Owned } from '../../../src/engine/window.ts';
 import { WINDOW } from '../../support/drive.ts';
 
 const OWN = ['none', 'known', 'unknown'] as const;
-const NOW = ['unseen', 'gone', 'before', 'after', 'both', 'from', 'from=before', 'half', 'other'] as const;
-const PHASES = { held: 'open', 'let go': 'closed', neither: 'announced' } as const satisfies Record<string, Phase>;
+const NOW = [
+  'unseen',
+  'gone',
+  'before',
+  'after',
+  'both',
+  'from',
+  'from=before',
+  'from=after',
+  'half',
+  'other',
+] as const;
+/** `soaking` holds what the runbook lets go after the soak only, and it is a phase of the way back. */
+const PHASES = {
+  held: ['open', 'soaking'],
+  'let go': ['closed', 'aborted'],
+  neither: ['announced'],
+} as const satisfies Record<string, readonly Phase[]>;
 const YES = ['yes', 'no'] as const;
 interface Case {
   own: (typeof OWN)[number];
@@ -28,7 +44,7 @@ const [head, , ...table] = rows;
 /** Of a thing that is not ours only whether it can be seen counts; `from` and `half` are words of an unknown outcome. */
 function isPossible({ own, now, wanted }: Case): boolean {
   if (own === 'none') return now === 'unseen' || now === 'other' || now === 'gone';
-  if (own === 'known') return now !== 'from' && now !== 'from=before' && now !== 'half';
+  if (own === 'known') return !now.startsWith('from') && now !== 'half';
   return now !== 'half' || wanted === 'no';
 }
 
@@ -47,7 +63,7 @@ function fits(row: readonly string[], one: Case): boolean {
 }
 
 const STATES: Readonly<Record<string, string>> = {
-  ...{ before: 'B', after: 'A', both: 'B', from: 'F', 'from=before': 'B', half: 'H', other: 'O' },
+  ...{ before: 'B', after: 'A', both: 'B', from: 'F', 'from=before': 'B', 'from=after': 'A', half: 'H', other: 'O' },
 };
 
 function stepOf(one: Case): Step {
@@ -60,17 +76,18 @@ function stepOf(one: Case): Step {
     desired: ({ now }) => (one.wanted === 'no' ? { is: 'new' } : one.opens === 'yes' ? now : LEAVE),
     write: async () => [],
     closed: () => one.opens === 'no',
-    halfway: (from, to, now) => from?.is !== to?.is && now?.is === 'H',
+    // one that cannot tell says yes to what was there before, too
+    halfway: (from, _to, now) => now?.is === 'H' || now?.is === from?.is,
     ...(one.marked === 'yes' && { marked: true }),
   });
-  return { id: 'step', plugin, params: {}, deadlineMs: 1000 };
+  return { id: 'step', plugin, params: {}, deadlineMs: 1000, release: 'after-soak' };
 }
 
 function ownedOf({ own, now }: Case): Owned | undefined {
   if (own === 'none') return undefined;
   const known = { before: { is: 'B' }, after: { is: now === 'both' ? 'B' : 'A' } };
   if (own === 'known') return known;
-  const from = { is: now === 'from=before' ? 'B' : 'F' };
+  const from = { is: now === 'from=before' ? 'B' : now === 'from=after' ? 'A' : 'F' };
   return { ...known, unknown: { from, at: WINDOW.since, token: 7 } };
 }
 
@@ -81,7 +98,9 @@ function said({ changes, release, settled, breached, drift, unknown, pending }: 
     ...settled.map(() => 'settled'),
     ...pending.map(({ half }) => (half === undefined ? 'pending' : 'pending half')),
     ...breached.map(() => 'breach'),
-    ...drift.map(({ released, taken }) => (taken ? 'drift taken' : released ? 'drift let go' : 'drift')),
+    ...drift.map(({ released, taken }) =>
+      taken && released ? 'both' : taken ? 'drift taken' : released ? 'drift let go' : 'drift',
+    ),
     ...changes.map(() => 'change'),
   ];
   return words.join(', ') || '-';
@@ -96,18 +115,12 @@ describe("decide's table", () => {
 
   test('is what decide does, in every combination', () => {
     const wrong: string[] = [];
-    for (const one of cases) {
+    for (const [one, phase] of cases.flatMap((each) => PHASES[each.phase].map((is) => [each, is] as const))) {
       const row = table.find((candidate) => fits(candidate, one));
       const own = ownedOf(one);
       const is = STATES[one.now];
       const now = one.now === 'unseen' ? new Unknown('down', true) : is === undefined ? null : { is };
-      const decision = decide(
-        stepOf(one),
-        PHASES[one.phase],
-        WINDOW,
-        new Map(own ? [['x', own]] : []),
-        new Map([['x', now]]),
-      );
+      const decision = decide(stepOf(one), phase, WINDOW, new Map(own ? [['x', own]] : []), new Map([['x', now]]));
       if (said(decision) !== row?.at(-1)) wrong.push(`${JSON.stringify(one)}: ${said(decision)}, not ${row?.at(-1)}`);
       for (const drift of decision.drift)
         expect(drift).toMatchObject({ id: 'x', ours: own!.after, now, gone: now === null });
@@ -150,7 +163,13 @@ describe("decide's table", () => {
       ['open', true],
       ['soaking', false],
     ] as const) {
-      decide({ ...step, plugin, params: { p: 1 } }, phase, WINDOW, own, new Map([['x', { is: 'A' }]]));
+      decide(
+        { ...step, plugin, params: { p: 1 }, release: undefined },
+        phase,
+        WINDOW,
+        own,
+        new Map([['x', { is: 'A' }]]),
+      );
       expect(told.shift()).toEqual({
         ...{ phase, held, window: WINDOW, params: { p: 1 }, id: 'x', now: { is: 'A' }, before: { is: 'B' } },
       });
@@ -159,13 +178,13 @@ describe("decide's table", () => {
 });
 
 test('a wall without closed() is closed in the state that it wants, and no other role is ever opened', () => {
-  const of = (role: Role, desired: () => unknown) => {
+  const of = (role: Role, desired: (situation: { held: boolean }) => unknown) => {
     const step = stepOf({ own: 'none', now: 'other', wanted: 'no', phase: 'held', opens: 'no', marked: 'no' });
     const { closed: _, ...plugin } = { ...step.plugin, role, desired } as never as Record<string, unknown>;
     return { ...step, plugin } as never as Step;
   };
   const opened = (step: Step, is: string | null) => isOpened(step, WINDOW, 'x', is === null ? null : { is });
-  const frozen = of('wall', () => ({ is: 'new' }));
+  const frozen = of('wall', ({ held }) => (held ? { is: 'new' } : LEAVE));
   expect([opened(frozen, 'new'), opened(frozen, 'O'), opened(frozen, null)]).toEqual([false, true, true]);
   expect(
     opened(
