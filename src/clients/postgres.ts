@@ -145,14 +145,9 @@ function failed(scope: Scope, where: string, error: unknown, bound: Limit) {
   if (code === 'ENOENT') {
     return outerError(scope, `${where}: no such socket`, { effect: 'none', retryable: true, code });
   }
-  return outerError(scope, `${where}: ${message}`, {
-    effect: 'none',
-    retryable: !NEVER_BETTER.test(code ?? message),
-    code,
-  });
+  return outerError(scope, `${where}: ${message}`, { effect: 'none', retryable: !TLS.test(code ?? message), code });
 }
 
 /** Connection exceptions, resources, a server that starts or stops, lock and statement timeouts, serialization. */
 const RETRYABLE = /^(08|53|57P|57014|55P03|40)/;
-/** Certificates, and what the server asks for to sign in: the same at the next attempt. */
-const NEVER_BETTER = /SSL|TLS|CERT|certificate|SASL|password|authentication/i;
+const TLS = /SSL|TLS|CERT|certificate/i;

@@ -6,7 +6,7 @@ import { type Change, type Is, Stale, type Step } from './contract.ts';
 import type { JournalEvent } from './events.ts';
 import { WRITE_DEADLINE_MS } from './io.ts';
 import { point } from './points.ts';
-import { isClosing, isHeld } from './roles.ts';
+import { isClosing, isHeld, roleOf } from './roles.ts';
 import { pinned } from './see.ts';
 import { type Settling, sightAgain } from './settling.ts';
 
@@ -37,7 +37,8 @@ function ranked({ step, resource, phase, decision }: Settling): Change<any>[][] 
   const { order } = resource;
   if (!order) return [decision.changes];
   const ranks = Map.groupBy(decision.changes, (change) => order(change));
-  const letsGo = isClosing(phase) && !isHeld(step, phase);
+  // A notice does not go back: its last word is told in the order of the ones before.
+  const letsGo = isClosing(phase) && !isHeld(step, phase) && roleOf(step) !== 'notice';
   const numbers = [...ranks.keys()].sort((a, b) => (letsGo ? b - a : a - b));
   return numbers.map((number) => ranks.get(number)!);
 }

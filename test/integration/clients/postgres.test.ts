@@ -1,4 +1,3 @@
-import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { statement } from '../../../src/engine/io.ts';
 import { failure, type TestClients, testClients } from '../../support/clients.ts';
@@ -127,29 +126,4 @@ describeWith('postgres', 'the Postgres client', () => {
     await server.restart();
     expect(await postgres.rows(server.url, SELECT, [3])).toEqual([{ a: 4 }]);
   });
-});
-
-test.each([
-  ['a password that nobody gave', [10, 'SCRAM-SHA-256\0\0'], ''],
-  ['a way to sign in that there is none for', [7, ''], ':x'],
-])('%s is not tried again', async (_name, [kind, text], password) => {
-  const fake = createServer((socket) => {
-    socket.on('error', () => undefined);
-    socket.once('data', () => {
-      const body = Buffer.concat([Buffer.from([0, 0, 0, kind as number]), Buffer.from(text as string)]);
-      const head = Buffer.alloc(5);
-      head.write('R');
-      head.writeInt32BE(body.length + 4, 1);
-      socket.write(Buffer.concat([head, body]));
-    });
-  });
-  await new Promise<void>((resolve) => fake.listen(0, '127.0.0.1', resolve));
-  const io = testClients();
-  const { port } = fake.address() as AddressInfo;
-  const error = await failure(
-    io.reader().postgres.rows(`postgres://app${password}@127.0.0.1:${port}/app`, SELECT, [1]),
-  );
-  expect(error).toMatchObject({ effect: 'none', retryable: false });
-  await io.clients.close();
-  fake.close();
 });
