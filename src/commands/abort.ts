@@ -1,13 +1,12 @@
-import * as Flags from '@oclif/core/flags';
 import { liveWindow } from '../app/windows.ts';
-import { envFlag, failOnFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
+import { envFlag, failOnFlag, leaseFlags, MaintCommand, planFlags, stateFlag } from '../ui/command.ts';
 
 export class Abort extends MaintCommand {
   static override summary = 'Undo the window at once: walls first, no soak.';
   static override examples = ['<%= config.bin %> abort', '<%= config.bin %> abort --dry-run'];
   static override flags = {
     ...envFlag,
-    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...planFlags,
     ...failOnFlag,
     ...leaseFlags,
     ...stateFlag,

@@ -1,6 +1,15 @@
 import * as Flags from '@oclif/core/flags';
 import { endWindow } from '../app/end.ts';
-import { durationFlag, envFlag, failOnFlag, leaseFlags, MaintCommand, runbookFlags, stateFlag } from '../ui/command.ts';
+import {
+  durationFlag,
+  envFlag,
+  failOnFlag,
+  leaseFlags,
+  MaintCommand,
+  planFlags,
+  runbookFlags,
+  stateFlag,
+} from '../ui/command.ts';
 
 export class End extends MaintCommand {
   static override summary = 'End the window: open the walls, soak, then restore everything else.';
@@ -28,7 +37,7 @@ export class End extends MaintCommand {
       exclusive: ['leave'],
     }),
     reason: Flags.string({ description: 'why, with --leave and --holder' }),
-    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...planFlags,
     ...failOnFlag,
     ...leaseFlags,
     ...stateFlag,

@@ -42,7 +42,7 @@ export class Start extends MaintCommand {
         ticket: flags.ticket,
         dryRun,
         ...this.leaseOf(app, flags),
-        again: typed(this.argv.filter((word) => word !== '--dry-run')),
+        again: typed(this.argv.filter((word) => word !== '--dry-run' && word !== '--full')),
         longer: (window) => typed(withWindow(this.argv, window)),
       }),
       flags['fail-on'],

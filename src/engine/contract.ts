@@ -287,6 +287,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   words?: Words<P, S>;
   /** pure, in place of the default notes: what a person wants to know ("1 kept (heartbeat.sh)", an incident's address) */
   notes?(context: NoteContext<P, S>): string[];
+  /** pure: how a plan lists one thing that would change ("etl.sh 0 3 * * *"). Absent: its number is enough */
+  listed?(id: string, state: S): string;
   /** pure, once a step is done: what somebody should look at afterwards (a line that was edited meanwhile); counted as such */
   look?(context: NoteContext<P, S>): string[];
   /** would the server let us? Each missing right in words; [] = all there */

@@ -33,6 +33,8 @@ export interface PlannedStep {
   verdict: 'change' | 'in sync' | 'runs' | 'cannot tell' | 'later' | 'skipped';
   changes: PlannedChange[];
   notes: string[];
+  /** the things that would change, as people know them, where the plugin names them */
+  items?: string[] | undefined;
   unknown: { id: string; why: string; refused: boolean }[];
   drift: Decision['drift'];
   /** walls of ours that somebody opened */
@@ -278,6 +280,10 @@ function planResource(
         notes.length > 0
           ? notes
           : [decision.changes.length > 0 ? `${decision.changes.length} would change` : 'in sync'];
+    if (resource.listed)
+      entry.items = entry.changes.flatMap(({ id, from, to }) =>
+        (to ?? from) ? [resource.listed!(id, to ?? from)] : [],
+      );
     const lastHeld = state?.seenAt.get(step.id);
     if (decision.breached.length > 0)
       entry.notes.push(

@@ -59,6 +59,11 @@ export const failOnFlag = {
   }),
 };
 
+export const planFlags = {
+  'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+  full: Flags.boolean({ description: 'the plan names everything that would change, not only the first five of many' }),
+};
+
 /** What opening and announcing a window share. */
 export function windowFlags() {
   return {
@@ -66,7 +71,7 @@ export function windowFlags() {
     window: durationFlag({ description: 'how long the window may be' })({ required: true }),
     reason: Flags.string({ description: 'why, for the notices and the report', default: 'maintenance' }),
     ticket: Flags.string({ description: 'the ticket that goes with it' }),
-    'dry-run': Flags.boolean({ description: 'plan only; nothing is written' }),
+    ...planFlags,
     ...stepFlags,
     ...leaseFlags,
     ...stateFlag,
@@ -113,6 +118,7 @@ export abstract class MaintCommand extends Command {
     | { app: App; mode: Mode; renderer: Renderer; interrupt: { signal: AbortSignal; stop(): void } }
     | undefined;
   protected wantsJson = false;
+  private full = false;
   private given: Given = {};
 
   /** What oclif's own `run` does, without loading a configuration anew. */
@@ -125,10 +131,12 @@ export abstract class MaintCommand extends Command {
     state?: string | undefined;
     json?: boolean;
     yes?: boolean;
+    full?: boolean;
     /** a number: the other --by, of extend */
     by?: string | number | undefined;
   }): Promise<App> {
     this.given = givenOf(flags);
+    this.full = flags.full === true;
     const [{ listenForSignals }, { createRenderer }, { outOf }] = await Promise.all([
       import('./interrupt.ts'),
       import('./progress.ts'),
@@ -186,7 +194,7 @@ export abstract class MaintCommand extends Command {
       });
     await this.speaking?.renderer.stop();
     const { askingLines } = await import('./plan.ts');
-    if (mode !== 'json') await this.show(process.stderr, askingLines(app.prepared!, asking, terminal));
+    if (mode !== 'json') await this.show(process.stderr, askingLines(app.prepared!, asking, terminal, this.full));
     if (yes) return;
     const { typeToGoOn } = await import('./confirm.ts');
     await typeToGoOn(environment, app.options.interrupt.signal);
@@ -198,7 +206,7 @@ export abstract class MaintCommand extends Command {
     const result: VerbResult = looks ? { ...done, exit: EXIT.HUMAN } : done;
     const { resultJson, resultLines } = await import('./result.ts');
     const exit = process.stdout.isTTY !== true;
-    await this.print(this.wantsJson ? resultJson(result) : resultLines(result, { exit }), result.exit);
+    await this.print(this.wantsJson ? resultJson(result) : resultLines(result, { exit, full: this.full }), result.exit);
   }
 
   /** `whole`: the text is what was asked for, such as a report. Half of it is not a success, and neither is half of a JSON. */

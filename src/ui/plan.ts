@@ -8,15 +8,27 @@ import { idWidth } from './lines.ts';
 /** One long path must not push the changes of all steps off the screen. */
 const WHAT_MAX = 36;
 
-export function planLines(plan: Plan): string[] {
+/** More are not read before a prompt. */
+const ITEMS_MAX = 10;
+const ITEMS_FIRST = 5;
+
+/** `full`: every thing that would change, however many there are. */
+export function planLines(plan: Plan, more: { full?: boolean } = {}): string[] {
   const ids = idWidth(
     0,
     plan.steps.map((step) => step.id),
   );
   const whats = Math.max(0, ...plan.steps.map((step) => Math.min(WHAT_MAX, width(what(step)))));
-  return plan.steps.map(
-    (step) => `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step, plan.phases)}`,
-  );
+  return plan.steps.flatMap((step) => [
+    `  ${pad(step.id, ids)}  ${pad(what(step), whats)}   ${sign(step)} ${text(step, plan.phases)}`,
+    ...items(step.items ?? [], more.full === true).map((item) => `  ${pad('', ids)}    ${item}`),
+  ]);
+}
+
+function items(all: readonly string[], full: boolean): string[] {
+  const few = full || all.length <= ITEMS_MAX;
+  const shown = all.slice(0, few ? all.length : ITEMS_FIRST).map(clean);
+  return few ? shown : [...shown, `… and ${all.length - ITEMS_FIRST} more (--full lists all)`];
 }
 
 /** `flag/file read-only.json`: the plugin, and the thing itself without saying the backend twice. */
@@ -52,7 +64,7 @@ function text(step: PlannedStep, phases: Plan['phases']): string {
 }
 
 /** The header, the plan, and what can be said of it, before the question. `local`: on a terminal, with its own time zone. */
-export function askingLines(prepared: Prepared, asking: Asking, local: boolean): string[] {
+export function askingLines(prepared: Prepared, asking: Asking, local: boolean, full = false): string[] {
   const { window, plan } = asking;
   const leaves = new Set(
     prepared.steps.flatMap((step) =>
@@ -69,7 +81,7 @@ export function askingLines(prepared: Prepared, asking: Asking, local: boolean):
       ? `State: ${address}; everybody with access to it can end this window.`
       : `State: this laptop only (${address}); nobody else can end this window.`,
     ...(asking.changed ? ['The plan has changed since it was shown:'] : []),
-    ...planLines(plan),
+    ...planLines(plan, { full }),
     ...(asking.startMs > prepared.budgetMs
       ? [`The checklist takes about ${lasting(asking.startMs)}: more than its budget of ${lasting(prepared.budgetMs)}.`]
       : []),

@@ -11,9 +11,9 @@ const DETAILS_MAX = 20;
 const COLUMN_MAX = 32;
 
 /** `exit`: with the exit code where it is not 0, for a log; on a terminal nobody needs it. */
-export function resultLines(result: VerbResult, more: { exit?: boolean } = {}): string[] {
+export function resultLines(result: VerbResult, more: { exit?: boolean; full?: boolean } = {}): string[] {
   const { headline, details, next } = result;
-  const lines = result.plan ? planLines(result.plan) : [];
+  const lines = result.plan ? planLines(result.plan, { full: more.full === true }) : [];
   lines.push(clean(result.code ? `${result.code}  ${headline}` : headline), ...detailLines(details, DETAILS_MAX));
   // "Begin the end by 02:23Z:" is followed by what there is to type.
   if (headline.endsWith(':') && details.length === 0) lines.push(...commandLines(next));

@@ -44,6 +44,7 @@ const PlanShape = z.strictObject({
       verdict: z.enum(['change', 'in sync', 'runs', 'cannot tell', 'skipped']),
       changes: z.array(z.strictObject({ id: z.string(), from: state, to: state })),
       notes: texts,
+      items: texts.optional(),
       unknown: z.array(z.strictObject({ id: z.string(), why: z.string(), refused: z.boolean() })),
       drift: z.array(z.looseObject({ id: z.string() })),
       breached: texts,

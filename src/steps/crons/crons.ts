@@ -152,6 +152,14 @@ export function nameOf(body: string, userField: boolean): string {
 /** By the number of fields before the command. */
 const FIELDS = Array.from({ length: 7 }, (_, count) => new RegExp(`^[ \\t]*(?:\\S+[ \\t]+){${count}}`));
 
+const FIELD = '(?:[\\d*~][\\d*,/~-]*)';
+const SCHEDULE = new RegExp(`^[ \\t]*-?(@[a-z]+|(?:${FIELD}[ \\t]+){3}${MONTH}[ \\t]+${DAY})(?=[ \\t])`, 'i');
+
+/** When cron starts it: "@daily", "0 3 * * mon". Only what can be nothing else: the rest of a line may hold secrets. */
+export function scheduleOf(body: string): string | undefined {
+  return SCHEDULE.exec(body)?.[1]?.replace(/[ \t]+/g, ' ');
+}
+
 /** What cron gives to the shell: up to the first `%` that is not escaped. */
 export function commandOf(body: string, userField: boolean): string {
   const fields = (/^[ \t]*-?@/.test(body) ? 1 : 5) + (userField ? 1 : 0);

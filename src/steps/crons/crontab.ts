@@ -16,6 +16,7 @@ import {
   plainName,
   type Runnable,
   renderCrontab,
+  scheduleOf,
   switchLine,
 } from './crons.ts';
 
@@ -45,6 +46,8 @@ export const State = z.strictObject({
   unended: z.literal(true).optional(),
   /** somebody copied the suspended line, mark and all: so many are there */
   copies: z.number().optional(),
+  /** "0 3 * * *": for people, in a plan */
+  schedule: z.string().optional(),
 });
 export type State = z.infer<typeof State>;
 
@@ -54,7 +57,7 @@ export const crontab = defineResource<Params, State>({
   summary: 'suspends the jobs of one crontab of this machine and waits for those that run',
   Params,
   State,
-  computed: ['digest', 'unended', 'copies'],
+  computed: ['digest', 'unended', 'copies', 'schedule'],
   example: { user: 'www-data', keep: ['heartbeat.sh'] },
   batch: Number.POSITIVE_INFINITY,
   local: true,
@@ -80,7 +83,9 @@ export const crontab = defineResource<Params, State>({
     return new Map(
       [...jobs].map(([id, { active, digest, at }]) => {
         const copies = at.length > 1 ? { copies: at.length } : {};
-        const state = { active, digest, ...copies, ...(unended && id === last && { unended: true }) };
+        const schedule = scheduleOf(lines[at[0]!]!.body);
+        const told = schedule === undefined ? {} : { schedule };
+        const state = { active, digest, ...copies, ...told, ...(unended && id === last && { unended: true }) };
         return [id, { state, handle }];
       }),
     );
@@ -147,6 +152,8 @@ export const crontab = defineResource<Params, State>({
       return notes;
     },
   },
+
+  listed: (id, { schedule }) => (schedule === undefined ? nameInId(id) : `${nameInId(id)} ${schedule}`),
 
   look({ changes, owned, seen }) {
     const edited = changes.filter(({ id, from, to }) => {

@@ -15,6 +15,7 @@ import {
   parseCrontab,
   parseStats,
   renderCrontab,
+  scheduleOf,
   switchLine,
 } from '../../../src/steps/crons/crons.ts';
 import { crontab, Params } from '../../../src/steps/crons/crontab.ts';
@@ -452,5 +453,33 @@ describe('crons/crontab on a file', () => {
     expect(Params.safeParse({ user: '-r' }).success).toBe(false);
     expect(Params.parse({})).toEqual({ keep: [] });
     expect(crontab.address(Params.parse({ user: 'www-data' }))).toBe('crontab www-data');
+  });
+});
+
+describe('a plan names a job', () => {
+  test.each([
+    ['*/5 * * * * root /opt/reindex.sh --token=hunter2', '*/5 * * * *'],
+    ['  0\t3 *  * mon-fri /opt/etl.sh', '0 3 * * mon-fri'],
+    ['@daily /opt/clean.sh hunter2', '@daily'],
+    ['~ ~ * jan sun x', '~ ~ * jan sun'],
+    ['-@reboot x', '@reboot'],
+    ['1 2 3 hunter2 hunter3 x', undefined],
+    ['1PASS=hunter2 a b c d e', undefined],
+    ['* * * *', undefined],
+    ['', undefined],
+  ])('when it runs, and nothing else of its line: %j', (body, schedule) => {
+    expect(scheduleOf(body)).toBe(schedule);
+  });
+
+  test('by the base name of its command and its schedule, never by its text', async () => {
+    await writeFile(
+      file,
+      '*/5 * * * * /opt/reindex.sh --token=hunter2\n@daily PW=hunter2 /opt/etl.sh\n# 0 1 * * * /opt/off.sh\n',
+    );
+    const driver = drive(clients, crontab, { file });
+    const seen = await driver.observe();
+    const listed = [...seen].map(([id, state]) => crontab.listed!(id, state as never));
+    expect(listed).toEqual(['reindex.sh */5 * * * *', 'etl.sh @daily', 'off.sh']);
+    expect(JSON.stringify([...seen])).not.toContain('hunter2');
   });
 });

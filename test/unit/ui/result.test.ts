@@ -66,6 +66,20 @@ test('a plan', () => {
   expect(planLines(PLAN)).toEqual(REFERENCE);
 });
 
+test('the things that would change are named: all of ten, the first five of more, all of them with --full', () => {
+  const jobs = (n: number) => Array.from({ length: n }, (_, i) => `job-${i + 1}.sh */5 * * * *`);
+  const listed = (n: number, full?: boolean) =>
+    planLines(
+      { ...PLAN, steps: [step('crons', 'crons/crontab', 'crontab app', { changes: edited, items: jobs(n) })] },
+      { full: full === true },
+    ).slice(1);
+  const indented = (all: string[]) => all.map((job) => `                ${job}`);
+  expect(listed(10)).toEqual(indented(jobs(10)));
+  expect(listed(11)).toEqual(indented([...jobs(5), '… and 6 more (--full lists all)']));
+  expect(listed(11, true)).toEqual(indented(jobs(11)));
+  expect(listed(0)).toEqual([]);
+});
+
 test('what is missing, in sync, or removed has its own sign; a long address moves only its own line', () => {
   expect(
     planLines({
