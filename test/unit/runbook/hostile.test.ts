@@ -157,12 +157,6 @@ const mutation = fc.record({
   word: fc.oneof(fc.constantFrom(...WORDS), fc.string({ maxLength: 6 })),
 });
 
-/** Milliseconds of processor time: what else the machine does is no fault of a file. */
-function spent(since: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(since);
-  return (user + system) / 1000;
-}
-
 test('two thousand mutated runbooks: a runbook, 64 or 65', () => {
   let good = 0;
   let slowest = 0;
