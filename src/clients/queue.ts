@@ -1,6 +1,6 @@
 // The durable queue of accepted writes, through @maint/intents, which is loaded where a queue is used.
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { IntentQueue, QueueError } from '../../packages/intents/src/index.ts';
 import { monotonicNow } from '../engine/clock.ts';
 import {
@@ -36,7 +36,8 @@ export async function openQueueAt(queue: string): Promise<IntentQueue> {
 
 /** Whether anything was ever kept there. */
 export async function queueIsThere(scope: Scope, pools: PostgresPool, queue: string): Promise<boolean> {
-  if (!isPostgres(queue)) return existsSync(queue);
+  // an empty file is no queue yet, and opening it would make one of it
+  if (!isPostgres(queue)) return (statSync(queue, { throwIfNoEntry: false })?.size ?? 0) > 0;
   const url = new URL(queue);
   const schema = url.searchParams.get('schema') ?? DEFAULT_SCHEMA;
   url.searchParams.delete('schema');

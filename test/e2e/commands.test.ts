@@ -336,3 +336,10 @@ test('status tells what failed at the start from what appeared since, and where 
   const ended = await maint(['end', '--soak', '1s'], own);
   expect([ended.exit, ended.out]).toEqual([0, expect.stringMatching(/\(planned 30m, shortened to 1[12]m/)]);
 }, 60_000);
+
+test('a look at an empty file as a queue makes no queue of it', async () => {
+  writeFileSync(at('empty.db'), '');
+  const seen = await maint(['queue', 'status', '--queue', at('empty.db')]);
+  expect([seen.exit, seen.err]).toEqual([66, expect.stringContaining('There is no queue at')]);
+  expect(readFileSync(at('empty.db'))).toHaveLength(0);
+});
