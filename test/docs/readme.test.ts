@@ -14,17 +14,22 @@ const blocks = (kind: string) =>
 
 /** Times, ids, durations and names of machines are other ones every night. */
 function sameEveryNight(text: string): string {
-  return text
-    .replace(/w-[0-9a-z]{6}/g, 'w-ID')
-    .replace(/\d\d:\d\d(:\d\d)?/g, 'TIME')
-    .replace(/by \S+@\S+/g, 'by WHO')
-    .replace(/\([^()]* left\)/g, '(LEFT)')
-    .replace(/\d+(\.\d+)?m?s$/gm, 'LASTED')
-    .replace(/\(\d+s of 60s\)/g, '(LASTED)')
-    .replace(/read-only for [\d.]+m?s/g, 'read-only for LASTED')
-    .replace(/reindex\.sh-[0-9a-f]{10}/g, 'reindex.sh-HASH')
-    .replace(/ +$/gm, '')
-    .trim();
+  return (
+    text
+      .replace(/w-[0-9a-z]{6}/g, 'w-ID')
+      // a window over midnight names its days
+      .replace(/\d{4}-\d\d-\d\d (?=\d\d:\d\d)/g, '')
+      .replace(/(\d\d:\d\d) – (?=\d\d:\d\d)/g, '$1–')
+      .replace(/\d\d:\d\d(:\d\d)?/g, 'TIME')
+      .replace(/by \S+@\S+/g, 'by WHO')
+      .replace(/\([^()]* left\)/g, '(LEFT)')
+      .replace(/\d+(\.\d+)?m?s$/gm, 'LASTED')
+      .replace(/\(\d+s of 60s\)/g, '(LASTED)')
+      .replace(/read-only for [\d.]+m?s/g, 'read-only for LASTED')
+      .replace(/reindex\.sh-[0-9a-f]{10}/g, 'reindex.sh-HASH')
+      .replace(/ +$/gm, '')
+      .trim()
+  );
 }
 
 test('the five minutes, as they stand', () => {

@@ -268,7 +268,7 @@ test('a window from its start to its report', async () => {
   // who names the state is told to name it again: another one would say that nothing is open
   const named = await maint(['status', '--state', './state.db', '--env', 'prod'], elsewhere);
   expect(named.out).toMatch(
-    /\nNext: maint end --state \.\/state\.db --env prod --soak 1s by \S+ · maint extend --state /,
+    /\nNext: maint end --state \.\/state\.db --env prod --soak 1s by \S+(?: \S+)? · maint extend --state /,
   );
   // a typo must not end what was to be left out
   const skipped = await maint(['end', '--skip', 'crnos']);
