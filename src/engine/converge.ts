@@ -33,9 +33,9 @@ const OPENING: readonly Stage[] = [takeGroups];
 const CLOSING: readonly Stage[] = [checkBeforeReopen, openWalls, sayReadWrite, releaseRest, tellSkipped, tellForgotten];
 const PARTLY_CLOSING: readonly Stage[] = [releaseEach];
 
-/** How long a check may hold up the walls at `reopen`: writes are refused meanwhile. */
 /** How long the question who else holds a wall may take. */
 const HOLDERS_MS = 2_000;
+/** How long a check may hold up the walls at `reopen`: writes are refused meanwhile. */
 const REOPEN_CHECK_MS = 15_000;
 
 export async function converge(
@@ -139,19 +139,24 @@ async function sayReadWrite(passage: Passage): Promise<void> {
     const givenUp = state.left.some(({ wall }) => wall === true);
     const others = await stillHolding(acting);
     const lead = givenUp || others.length > 0 ? 'our walls are open since' : 'read-write since';
-    const still = others.length > 0 ? `; ${others.join(', ')}: writes are still refused` : '';
+    const still = others.length > 0 ? `; ${others.join(', ')}` : '';
     acting.emit({ type: 'said', text: `${lead} ${utc(state.window.reopened ?? acting.now())}${still}` });
   }
 }
 
-/** Who else holds the same walls, in words. A flag that cannot be asked was asked a moment ago, to open it. */
+/** Who else holds the same walls, or that nobody can tell, in words: then nobody is told that writes work again. */
 async function stillHolding({ steps, state, clients, signal, now }: Acting): Promise<string[]> {
   const words: string[] = [];
   for (const { id, plugin, params, skipped } of steps) {
     if (skipped || plugin.kind !== 'resource' || !plugin.holders) continue;
     const reader = clients.reader({ signal, deadline: now() + HOLDERS_MS });
-    const holders = await plugin.holders(reader, params).catch(() => []);
-    words.push(...holders.filter((holder) => holder.id !== state.id).map((holder) => `${id} is held by ${holder.id}`));
+    try {
+      const others = (await plugin.holders(reader, params)).filter((holder) => holder.id !== state.id);
+      words.push(...others.map((holder) => `${id} is held by ${holder.id}: writes are still refused`));
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      words.push(`${id} could not be asked who else holds it: ${error instanceof Error ? error.message : error}`);
+    }
   }
   return words;
 }

@@ -99,7 +99,7 @@ function judgeOpen({ window }: WindowState, { walls, guards, others = [] }: Look
   const [open, unknown] = (['open', 'unknown'] as const).map((is) => walls.filter((wall) => wall.is === is));
   const passes = guards.find(({ refuses }) => refuses === false);
   const refusing = guards.length > 0 && guards.every(({ refuses }) => refuses === true);
-  if (walls.length === 0) return { writes: 'open', reason: 'no wall', what: 'this runbook has no wall' };
+  if (walls.length === 0) return { writes: 'open', reason: 'no wall', what: 'this window has no wall' };
   if (window.onExpiry === 'open' && Date.parse(window.until) <= now && !refusing)
     return { writes: 'open', reason: 'expired', what: 'the guards open by themselves at its end (on_expiry: open)' };
   if (open!.length > 0) {
@@ -116,11 +116,12 @@ function judgeOpen({ window }: WindowState, { walls, guards, others = [] }: Look
 }
 
 /** Soaking, closed, aborted: our walls are to be open. */
-function judgeReleased({ walls }: Look): Judged {
+function judgeReleased({ walls, others = [] }: Look): Judged {
   const held = walls.filter(({ is }) => is === 'held');
   if (held.length > 0) return { writes: 'refused', reason: 'still held', what: told(held) };
   const unknown = walls.filter(({ is }) => is === 'unknown');
   if (unknown.length > 0) return { writes: 'unknown', reason: 'cannot be asked', what: told(unknown) };
+  if (others.length > 0) return { writes: 'refused', reason: 'others hold alone', what: others.join(', ') };
   return { writes: 'open', reason: 'released', what: '' };
 }
 

@@ -190,7 +190,10 @@ export abstract class MaintCommand extends Command {
     const terminal = canAsk(process) && mode !== 'json';
     if (!yes && !terminal)
       throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
-        next: ['the same with --yes', 'or only look: --dry-run'],
+        next: [
+          'the same with --yes',
+          'dry-run' in this.ctor.flags ? 'or only look: --dry-run' : 'or only look: maint status',
+        ],
       });
     await this.speaking?.renderer.stop();
     const { askingLines } = await import('./plan.ts');

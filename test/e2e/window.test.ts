@@ -211,6 +211,8 @@ describe('a window', () => {
     expect((await maint(START, at)).code).toBe(0);
     const ended = await maint(['end', '--soak', '1s'], at);
     expect([ended.code, ended.stdout]).toEqual([0, expect.stringContaining('w-theirs')]);
+    expect(ended.stderr).toMatch(/our walls are open since .*flag is held by w-theirs: writes are still refused/);
+    expect(ended.stderr).not.toContain('read-write since');
     expect(at.file('flag.json')).toBe(before);
   });
 });

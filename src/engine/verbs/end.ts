@@ -317,7 +317,7 @@ async function leftBehind(
   const { environment } = prepared;
   await run.append(state, [{ type: 'run', state: 'ended', verb, owner: run.lease.owner.name, exit: EXIT.HUMAN }]);
   const others = state.walls === 'open' ? await othersHolding(host, prepared, state) : [];
-  const is = await writesNow(host, prepared, state, others.length > 0);
+  const is = await writesNow(host, prepared, state);
   const looks = lookLines(state);
   const waits = waiting(prepared, state, failures);
   return failed(

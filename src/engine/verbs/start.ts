@@ -288,7 +288,7 @@ async function undo(
       'start',
       'E_LEFT_BEHIND',
       environment,
-      `${stopped.step} failed (${stopped.message}); ${environment} ${await writesNow(host, prepared, state, false)} ${count(leftCount(result.failures), 'thing is', 'things are')} not restored:`,
+      `${stopped.step} failed (${stopped.message}); ${environment} ${await writesNow(host, prepared, state)} ${count(leftCount(result.failures), 'thing is', 'things are')} not restored:`,
       {
         ...base,
         look: thingsToLookAt(state).length,

@@ -358,7 +358,7 @@ function exitOf(what: Label, alive: boolean, is: Truth): ExitCode {
     const asPromised = is.writes !== 'open' && !is.reason.endsWith('hold alone');
     return asPromised || is.reason === 'no wall' ? EXIT.OPEN : EXIT.HUMAN;
   }
-  if (what === 'soaking' || what === 'soak unattended') return is.writes === 'refused' ? EXIT.HUMAN : EXIT.OPEN;
+  if (what === 'soaking' || what === 'soak unattended') return is.reason === 'still held' ? EXIT.HUMAN : EXIT.OPEN;
   return EXIT.DONE;
 }
 

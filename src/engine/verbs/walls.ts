@@ -10,6 +10,7 @@ import { type Look, type Truth, truth, type WallLook, wallsIn } from '../truth.t
 import type { Breach, WindowState } from '../window.ts';
 import { lasting, utc } from '../words.ts';
 import type { Prepared, VerbHost } from './result.ts';
+import { otherHolders } from './windows.ts';
 
 export function lookingOf(host: VerbHost, { steps }: Pick<Prepared, 'steps'>): Looking {
   return { steps, clients: host.clients, signal: host.interrupt.signal, now: monotonicNow };
@@ -26,8 +27,10 @@ export async function lookAtWalls(
   only: (step: Step) => boolean = () => true,
 ): Promise<Look> {
   const wanted = (step: Step) => isWall(step) && only(step);
-  const world = await look(lookingOf(host, prepared), state.window, state.owned, wanted, LOOK_MS);
-  return { walls: wallsIn(prepared.steps, state.window, world), guards: [] };
+  const looking = lookingOf(host, prepared);
+  const world = await look(looking, state.window, state.owned, wanted, LOOK_MS);
+  const walls = wallsIn(prepared.steps, state.window, world);
+  return { walls, guards: [], others: await otherHolders(looking, walls, state.id) };
 }
 
 /** After a converge of an open window: a wall whose step came to its end was seen closed, any other was not. */
@@ -72,7 +75,7 @@ export function closedAgain(state: WindowState, sinceSeq: number): string[] {
 export function readOnlyText(state: WindowState, now: number): string | undefined {
   const is = readOnlyPeriods(state, now);
   if (is === null) return undefined;
-  const least = state.breaches.length > 0 ? 'at least ' : '';
+  const least = state.breaches.some(({ expired }) => !expired) ? 'at least ' : '';
   const parts = is.periods.length > 1 ? ` in ${is.periods.length} periods` : '';
   return `was read-only for ${least}${lasting(is.ms)}${parts}`;
 }
@@ -94,16 +97,11 @@ export function noWallText(steps: readonly Step[]): string | undefined {
 }
 
 /** What a look at the walls says after an end that could not do everything. */
-export async function writesNow(
-  host: VerbHost,
-  prepared: Prepared,
-  state: WindowState,
-  others: boolean,
-): Promise<string> {
-  const ours = (step: Step) => (state.owned.get(step.id)?.size ?? 0) > 0;
-  const is = truth(state, await lookAtWalls(host, prepared, state, ours), await host.journal.now());
+export async function writesNow(host: VerbHost, prepared: Prepared, state: WindowState): Promise<string> {
+  const is = truth(state, await lookAtWalls(host, prepared, state), await host.journal.now());
+  if (is.reason === 'others hold alone') return 'is read-only for others still, and';
   if (is.writes === 'refused') return 'is STILL READ-ONLY, and';
   const last = is.lastHeld === null ? '' : `, last seen read-only ${utc(is.lastHeld)}`;
   if (is.writes === 'unknown') return `may STILL be READ-ONLY (${is.what}${last}), and`;
-  return others ? 'is read-only for others still, and' : 'is read-write, but';
+  return 'is read-write, but';
 }
