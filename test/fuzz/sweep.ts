@@ -1,6 +1,22 @@
 // npm run sweep:input: ten thousand damaged inputs. `-- --seed S --only N` tries one of them again.
+import { Socket } from 'node:net';
 import { parseArgs } from 'node:util';
 import { Fuzz } from './input.ts';
+
+// A damaged address may name any machine: only this one is called, and the others refuse as this one would.
+const connect = Socket.prototype.connect;
+Socket.prototype.connect = function (this: Socket, ...args: unknown[]): Socket {
+  const [first] = args.flat() as [{ host?: string; path?: string } | number | string];
+  const host = typeof first === 'object' ? first.host : typeof args[1] === 'string' ? args[1] : undefined;
+  const here = host === undefined || host === 'localhost' || host === '::1' || host.startsWith('127.');
+  if (here) return Reflect.apply(connect, this, args) as Socket;
+  const refused = Object.assign(new Error(`connect ECONNREFUSED ${host}`), { code: 'ECONNREFUSED' });
+  process.nextTick(() => this.destroy(refused));
+  return this;
+} as typeof connect;
+
+/** An input that waits for ever names itself, long before the test's own limit. */
+const STUCK_MS = 40_000;
 
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '10000' }, seed: { type: 'string' }, only: { type: 'string' } },
@@ -21,7 +37,14 @@ let wrong = 0;
 const from = values.only === undefined ? 0 : Number(values.only);
 const to = values.only === undefined ? Number(values.runs) : from + 1;
 for (let n = from; n < to; n++) {
+  const stuck = setTimeout(() => {
+    const argv = JSON.stringify(fuzz.input(seed, n).argv).slice(0, 400);
+    console.log(`\ninput ${n} did not come back within ${STUCK_MS / 1000} s: ${argv}`);
+    console.log(`replay: npm run sweep:input -- --seed ${seed} --only ${n}`);
+    process.exit(1);
+  }, STUCK_MS);
   const result = await fuzz.try(seed, n);
+  clearTimeout(stuck);
   const key = `${result.kind}, exit ${result.code}`;
   counts.set(key, (counts.get(key) ?? 0) + 1);
   const bad = result.wrong ?? (unhandled === undefined ? undefined : `a promise was left: ${String(unhandled)}`);
