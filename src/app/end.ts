@@ -23,7 +23,10 @@ export async function endWindow(app: App, flags: EndFlags, lease: LeaseOptions):
   const choice = { runbook: flags.runbook, environment: flags.env, only: [], skip: [] };
   if (flags.holder) {
     const { removeHolder } = await import('../engine/verbs/holder.ts');
-    return await removeHolder(await app.host(true), await app.prepare(choice), flags.holder, reason, lease);
+    const dryRun = flags['dry-run'];
+    return await removeHolder(await app.host(!dryRun), await app.prepare(choice), flags.holder, {
+      ...{ reason, dryRun, ...lease },
+    });
   }
   const live = await liveWindow(app, flags.env);
   if (!live) {

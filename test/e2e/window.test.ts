@@ -138,15 +138,21 @@ describe('a window', () => {
         })
       ).code,
     ).toBe(66);
-    expect(
-      (
-        await maint(['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'lost laptop'], {
-          ...at,
-          env: foreign,
-        })
-      ).code,
-    ).toBe(0);
-    expect(at.has('flag.json')).toBe(false);
+    // the journal is lost, the marks are not: everything that bears them is shown, asked, and restored
+    const lost = ['end', '--runbook', 'runbook.yaml', '--holder', id, '--reason', 'lost laptop'];
+    const dry = await maint([...lost, '--dry-run'], { ...at, env: foreign });
+    expect([dry.code, dry.output]).toEqual([
+      0,
+      expect.stringMatching(/our holder, removed[\s\S]*2 to resume[\s\S]*3 things bear the mark of w-/),
+    ]);
+    const unasked = await maint(lost, { ...at, env: foreign });
+    expect([unasked.code, at.has('flag.json'), at.file('app.cron')]).toEqual([
+      64,
+      true,
+      expect.stringMatching(/^#maint/),
+    ]);
+    const removed = await maint([...lost, '--yes'], { ...at, env: foreign });
+    expect([removed.code, at.has('flag.json'), at.file('app.cron')]).toEqual([0, false, CRONTAB]);
     // The window that put it there sees that somebody removed it.
     const ended = await maint(['end', '--soak', '1s'], at);
     expect([ended.code, ended.stdout]).toEqual([

@@ -11,6 +11,8 @@ export interface Line {
   /** what stands there without a mark */
   body: string;
   mark?: { window: string; id: string } | undefined;
+  /** the other window that suspended it */
+  other?: string;
 }
 
 /**
@@ -34,7 +36,7 @@ export function parseCrontab(text: string, window: string): Line[] {
     if (mark) {
       const body = `${mark[1]}${raw.slice(mark[0].length)}`;
       // another window's: for us it is off, whoever ends that window brings it back
-      if (mark[2] !== window) return { raw, kind: 'off', body };
+      if (mark[2] !== window) return { raw, kind: 'off', body, other: mark[2]! };
       return { raw, kind: 'job', body, mark: { window, id: mark[3]! } };
     }
     if (/^[ \t\r]*$/.test(raw)) return { raw, kind: 'other', body: raw };
@@ -58,6 +60,8 @@ export interface Job {
   active: boolean;
   /** of the line without its mark */
   digest: string;
+  /** the other window that suspended it */
+  other?: string | undefined;
   /** indexes; several where somebody copied a suspended line, mark and all */
   at: number[];
 }
@@ -113,7 +117,14 @@ export function identify(
     }
     const job = jobs.get(id);
     if (job) job.at.push(at);
-    else jobs.set(id, { kind: line.kind, active: line.kind === 'job' && !line.mark, digest: digests[at]!, at: [at] });
+    else
+      jobs.set(id, {
+        kind: line.kind,
+        active: line.kind === 'job' && !line.mark,
+        digest: digests[at]!,
+        other: line.other,
+        at: [at],
+      });
   }
   return jobs;
 }

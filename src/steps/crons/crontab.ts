@@ -48,6 +48,8 @@ export const State = z.strictObject({
   copies: z.number().optional(),
   /** "0 3 * * *": for people, in a plan */
   schedule: z.string().optional(),
+  /** another window suspended it */
+  other: z.string().optional(),
 });
 export type State = z.infer<typeof State>;
 
@@ -57,7 +59,7 @@ export const crontab = defineResource<Params, State>({
   summary: 'suspends the jobs of one crontab of this machine and waits for those that run',
   Params,
   State,
-  computed: ['digest', 'unended', 'copies', 'schedule'],
+  computed: ['digest', 'unended', 'copies', 'schedule', 'other'],
   example: { user: 'www-data', keep: ['heartbeat.sh'] },
   batch: Number.POSITIVE_INFINITY,
   local: true,
@@ -81,11 +83,18 @@ export const crontab = defineResource<Params, State>({
       );
     const handle: Handle = { table, lines, jobs };
     return new Map(
-      [...jobs].map(([id, { active, digest, at }]) => {
+      [...jobs].map(([id, { active, digest, other, at }]) => {
         const copies = at.length > 1 ? { copies: at.length } : {};
         const schedule = scheduleOf(lines[at[0]!]!.body);
         const told = schedule === undefined ? {} : { schedule };
-        const state = { active, digest, ...copies, ...told, ...(unended && id === last && { unended: true }) };
+        const state = {
+          active,
+          digest,
+          ...copies,
+          ...told,
+          ...(other !== undefined && { other }),
+          ...(unended && id === last && { unended: true }),
+        };
         return [id, { state, handle }];
       }),
     );
@@ -112,6 +121,9 @@ export const crontab = defineResource<Params, State>({
     else await io.exec.run([...crontabOf(params), '-'], { ...TOOL, stdin: text.toString('utf8') });
     return changes.map(({ from, to }) => ({ ...from!, active: to!.active }));
   },
+
+  // a job that somebody else commented out bears no mark of the window
+  markedBefore: (id, now) => (now.active || id.includes('#off') ? undefined : { ...now, active: true }),
 
   async inFlight(io, params, { owned }) {
     if (owned.size === 0) return [];
@@ -140,7 +152,12 @@ export const crontab = defineResource<Params, State>({
     more({ params, phase, seen }) {
       const ids = [...seen.keys()];
       const notes: string[] = [];
-      const off = ids.filter((id) => id.includes('#off')).length;
+      const others = new Map<string, number>();
+      for (const state of seen.values())
+        if (state && !(state instanceof Unknown) && state.other !== undefined)
+          others.set(state.other, (others.get(state.other) ?? 0) + 1);
+      for (const [other, n] of others) notes.push(`${n} suspended by ${other}, another window`);
+      const off = ids.filter((id) => id.includes('#off')).length - [...others.values()].reduce((a, b) => a + b, 0);
       if (phase === 'open' && off > 0) notes.push(`${off} already off`);
       for (const missed of phase === 'open' ? params.keep : [])
         if (!ids.some((id) => !id.includes('#off') && nameInId(id) === plainName(missed)))

@@ -136,6 +136,9 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
     );
   },
 
+  // A component bears no mark: what it showed before is not known.
+  markedBefore: (id) => (id === MAINTENANCE ? null : undefined),
+
   notes({ seen, changes, phase, window, when }) {
     const next = changes.find(({ id }) => id === MAINTENANCE)?.to;
     const now = seen.get(MAINTENANCE);

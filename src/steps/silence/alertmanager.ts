@@ -114,6 +114,9 @@ export const alertmanager = defineResource<Params, State>({
     return [{ ...to, id: await postSilence(io, params.url, { ...(old ?? fresh), endsAt: to.ends }) }];
   },
 
+  // observe() finds a silence by the window's mark only
+  markedBefore: () => null,
+
   notes({ params, phase, seen, changes, owned, when }) {
     const id = idOf(params);
     const what = list(params.matchers.map((text) => writeMatcher(parseMatcher(text))));

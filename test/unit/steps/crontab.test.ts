@@ -373,7 +373,7 @@ describe('crons/crontab on a file', () => {
       const b = drive(clients, crontab, { file }, { ...WINDOW, id: 'w-other' });
       await a.converge('open');
       expect(await b.converge('open')).toBe(0);
-      expect(b.notes).toEqual(['8 already off']);
+      expect(b.notes).toEqual(['7 suspended by w-7k2p, another window', '1 already off']);
       for (const name of order) {
         await (name === 'a' ? a : b).converge('closed');
         if (name === 'a' && order[1] === 'b') {
