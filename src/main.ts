@@ -113,10 +113,14 @@ function exitCodes(): string {
 async function ended(error: unknown, argv: readonly string[], ids: readonly string[]): Promise<void> {
   const exit = (error as { oclif?: { exit?: number } }).oclif?.exit;
   if (exit === 0) return;
-  const { asMaintError, errorJson, errorLines } = await import('./ui/result.ts');
+  const [{ asMaintError, errorJson, errorLines }, { dress }, { documentOf, rendered }] = await Promise.all([
+    import('./ui/result.ts'),
+    import('./ui/layout.ts'),
+    import('./ui/next.ts'),
+  ]);
   const known = asMaintError(await meant(error, argv, ids));
-  if (argv.includes('--json')) put(process.stdout, `${JSON.stringify(errorJson(known), null, 2)}\n`);
-  else put(process.stderr, `${errorLines(known).join('\n')}\n`);
+  if (argv.includes('--json')) put(process.stdout, `${JSON.stringify(documentOf(errorJson(known)), null, 2)}\n`);
+  else put(process.stderr, `${dress(rendered(errorLines(known)), { colours: false }).join('\n')}\n`);
   process.exitCode = known.exit ?? EXIT.BUG;
 }
 

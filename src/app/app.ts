@@ -1,5 +1,6 @@
 // The composition root: the only file that knows everybody. Commands say what is wanted; here the runbook, the state,
 // the clients and the engine come together. Heavy parts are imported when a verb needs them: start-up time counts.
+
 import { readFileSync } from 'node:fs';
 import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step } from '../engine/contract.ts';
@@ -9,6 +10,7 @@ import type { Journal } from '../engine/journal.ts';
 import type { Interrupt, Machine } from '../engine/run.ts';
 import type { Asking, Prepared, VerbHost } from '../engine/verbs/result.ts';
 import type { WindowState } from '../engine/window.ts';
+import type { Next } from '../errors/next.ts';
 import type { Runbook, RunbookStep } from '../runbook/load.ts';
 import type { PluginInfo } from '../runbook/plugins.ts';
 import type { ShownRunbook } from '../runbook/show.ts';
@@ -164,7 +166,7 @@ export class App {
   /** From what a window has stored: the laptop that ends it need not have the file. */
   async prepareWindow(
     state: WindowState,
-    options: { skip?: readonly string[]; lead: string; withoutThem?(steps: string[]): string },
+    options: { skip?: readonly string[]; lead: string; withoutThem?(steps: string[]): Next },
   ): Promise<{ prepared: Prepared; state: WindowState }> {
     const { only, skip } = state.opened;
     const runbook = await this.storedRunbook(state);
@@ -193,7 +195,7 @@ export class App {
 
   async resolved(
     runbook: Runbook,
-    more: { lead: string; opening?: boolean; withoutThem?(steps: string[]): string; skip?: readonly string[] },
+    more: { lead: string; opening?: boolean; withoutThem?(steps: string[]): Next; skip?: readonly string[] },
   ): Promise<Prepared> {
     const { resolve, missingError } = await import('../runbook/variables.ts');
     const { storeOutsideWalls } = await import('../runbook/rules.ts');

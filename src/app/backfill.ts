@@ -1,7 +1,9 @@
 // What waits in the queue applied by hand: the step's params, with what the flags say instead.
+
 import { monotonicNow } from '../engine/clock.ts';
 import type { QueueReplayed } from '../engine/io.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import { parseParams } from '../runbook/params.ts';
 import { quoted } from '../runbook/problems.ts';
 import { BackfillParams } from '../steps/backfill/backfill.ts';
@@ -38,11 +40,11 @@ export async function backfill(app: App, params: BackfillParams, release: string
   try {
     if ((await io.queue.look(queue)) === null)
       throw new MaintError('E_QUEUE', 'There is no such queue: nothing was ever accepted there.', {
-        next: ['another one: --queue'],
+        next: [advice('another one: --queue')],
       });
     if (release !== undefined && !(await io.queue.release(queue, release)))
       throw new MaintError('E_QUEUE', `${release} does not hold this queue. Nothing changed.`, {
-        next: ['maint queue status'],
+        next: [maint('queue status')],
       });
     emit({ type: 'step-began', ...label });
     const done = await io.queue.replay(queue, {
@@ -76,12 +78,12 @@ export function paramsByHand(
   if (url === undefined)
     throw new MaintError('E_USAGE', 'Nothing says where the writes go.', {
       details: ['a backfill step of a runbook does, or --url'],
-      next: ['maint queue backfill --url https://api.example.com'],
+      next: [maint('queue backfill', { url: 'https://api.example.com' })],
     });
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
     throw new MaintError('E_USAGE', `--url ${quoted(url)} is no address.`, {
       details: ['allowed: http://… and https://…, the base address of the service'],
-      next: ['--url https://api.example.com'],
+      next: [advice('--url https://api.example.com')],
     });
   if (known)
     return {
@@ -106,7 +108,7 @@ export function paramsByHand(
     throw new MaintError(
       'E_USAGE',
       `--${String(parsed.issues[0]!.path[0]).replace('_', '-')}: ${parsed.issues[0]!.message}.`,
-      { next: ['maint steps backfill'] },
+      { next: [maint(['steps', 'backfill'])] },
     );
   const params = parsed.data as BackfillParams;
   return flags.ramp === undefined ? params : { ...params, ramp: flags.ramp };

@@ -1,6 +1,8 @@
 // Everything that a window of a runbook needs, asked: its variables, its steps, and the state. Nothing is made.
+
 import { type Doctored, doctored, type Examined, examineSteps } from '../engine/verbs/doctor.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import type { Runbook } from '../runbook/load.ts';
 import type { Resolution } from '../runbook/variables.ts';
 import { type App, preparedFrom, type RunbookChoice } from './app.ts';
@@ -37,9 +39,7 @@ export async function examined(app: App, choice: RunbookChoice): Promise<Doctore
   }
   const rows = [variablesRow(resolution, variables), ...steps, state];
   const bad = rows.some(({ verdict }) => verdict === 'problem');
-  const next = bad
-    ? [{ command: 'maint doctor', why: 'once it is fixed' }]
-    : [{ command: 'maint rehearse', why: 'the whole window in memory' }];
+  const next = bad ? [maint('doctor', {}, 'once it is fixed')] : [maint('rehearse', {}, 'the whole window in memory')];
   return doctored(runbook.environment, rows, next);
 }
 
@@ -119,7 +119,12 @@ async function stateRow(app: App): Promise<Examined> {
     if (!(error instanceof Error)) throw error;
     const { details = [], next = [] } = error instanceof MaintError ? error : {};
     const base = { name: 'state', address: '', verdict: 'problem' as const, how: 'asked', ms: took() };
-    return { ...base, found: [error.message, ...details], effect: REFUSED, todo: next[0] };
+    return {
+      ...base,
+      found: [error.message, ...details],
+      effect: REFUSED,
+      todo: next.flatMap((one) => ('advice' in one ? [one.advice] : []))[0],
+    };
   }
 }
 

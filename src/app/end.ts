@@ -1,8 +1,10 @@
 // What `maint end` is about: the open window, something of it that will never come back, a holder that nobody knows,
 // or nothing any more.
+
 import type { LeaseOptions } from '../engine/run.ts';
 import type { VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import type { App } from './app.ts';
 import { liveWindow } from './windows.ts';
 
@@ -45,7 +47,7 @@ export async function endWindow(app: App, flags: EndFlags, lease: LeaseOptions):
   }
   const { prepared, state } = await app.prepareWindow(live, {
     ...{ skip, lead: `this laptop cannot end ${live.id}` },
-    withoutThem: (steps) => `maint end --skip ${[...skip, ...steps].join(',')}`,
+    withoutThem: (steps) => maint('end', { skip: [...skip, ...steps].join(',') }, 'go without them for now:'),
   });
   const host = await app.host(!flags['dry-run']);
   if (flags.leave) return await leave(host, prepared, state, flags.leave, reason, lease);

@@ -1,8 +1,10 @@
 // The guards that a runbook's steps name, asked: one round of questions, each with its own deadline.
+
 import { monotonicNow } from '../engine/clock.ts';
 import type { Step } from '../engine/contract.ts';
 import type { VerbHost } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { Scope } from '../report/scope.ts';
 import type { GuardLine } from '../ui/guards.ts';
 import type { App, RunbookChoice } from './app.ts';
@@ -53,7 +55,7 @@ export async function scopeSeen(app: App, choice: RunbookChoice, named: readonly
       `${app.shownPath(runbook.path)} has no step that names guards, so nobody can be asked.`,
       {
         details: ['verify/flag and drain/inflight name them'],
-        next: ['maint scope check --guard https://api.example.com', 'maint steps verify/flag'],
+        next: [maint('scope check', { guard: 'https://api.example.com' }), maint(['steps', 'verify/flag'])],
       },
     );
   await app.hide(guards.map((guard) => URL.parse(guard)?.password ?? '').filter((password) => password !== ''));
@@ -68,7 +70,7 @@ export async function scopeSeen(app: App, choice: RunbookChoice, named: readonly
       `${guards.length === 1 ? 'The guard does not answer' : `None of ${guards.length} guards answers`}, so nothing can be said.`,
       {
         details: asked.map(({ guard, problem }) => `${guard}  ${problem}`),
-        next: ['maint scope list', 'another address: --guard'],
+        next: [maint('scope list'), advice('another address: --guard')],
       },
     );
   return scopeOf(runbook.surfaces, asked, await lastWindow(app, runbook.environment));

@@ -1,8 +1,10 @@
 // The queue that is meant, opened for one piece of work, and applied by hand.
+
 import type { IntentQueue } from '../../packages/intents/src/index.ts';
 import { monotonicNow } from '../engine/clock.ts';
 import type { Step } from '../engine/contract.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { RunbookStep } from '../runbook/load.ts';
 import type { App, RunbookChoice } from './app.ts';
 import { lastWindow, liveHere } from './windows.ts';
@@ -64,7 +66,7 @@ export async function withQueue<T>(
     const reader = clients.reader({ signal: app.options.interrupt.signal, deadline: monotonicNow() + 10_000 });
     if ((await reader.queue.look(queue)) === null)
       throw new MaintError('E_QUEUE', `There is no queue at ${queuePlace(queue)}: nothing was ever accepted there.`, {
-        next: ['another one: --queue PATH, or postgres://…', 'maint runbook show'],
+        next: [advice('another one: --queue PATH, or postgres://…'), maint('runbook show')],
       });
     const one = await openQueueAt(queue);
     try {

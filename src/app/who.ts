@@ -1,5 +1,7 @@
 // The person behind a run, as the journal, the report and whoever is told "somebody acts" have it.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -37,6 +39,6 @@ function checked(said: string, from: string): string {
   if (NAME.test(name)) return name;
   throw new MaintError('E_USAGE', `${from} ${JSON.stringify(said.slice(0, 80))} is not a name. Nothing changed.`, {
     details: ['allowed: 1 to 60 characters in one line, such as ana or ana@example.com'],
-    next: [from === '--by' ? '--by ana' : 'export MAINT_BY=ana'],
+    next: [from === '--by' ? advice('--by ana') : advice('export MAINT_BY=ana')],
   });
 }

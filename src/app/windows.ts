@@ -4,6 +4,7 @@ import type { Recorded } from '../engine/events.ts';
 import type { Lease } from '../engine/journal.ts';
 import { fold, type WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint, there } from '../errors/next.ts';
 import type { Past, PastWindow } from '../report/history.ts';
 import type { App } from './app.ts';
 import { thisMachine } from './machine.ts';
@@ -17,7 +18,10 @@ export async function liveWindow(app: App, environment: string | undefined): Pro
   const last = live ? undefined : await lastWindow(app, environment);
   if (!last?.handed) return live;
   throw new MaintError('E_NO_WINDOW', `${handedLine(last, last.handed)} Nothing changed.`, {
-    next: [`where it is now: maint status`, `back to this state: maint window import ${last.handed.to}`],
+    next: [
+      there(maint('status', {}, 'where it is now:')),
+      maint(['window import', last.handed.to], {}, 'back to this state:'),
+    ],
   });
 }
 
@@ -28,7 +32,7 @@ export async function liveHere(app: App, environment: string | undefined): Promi
   if (rows.length > 1) {
     throw new MaintError('E_WHICH_WINDOW', `${rows.length} windows are open; --env says which one is meant.`, {
       details: rows.map((row) => `${row.environment}  ${row.id}  since ${row.createdAt}`),
-      next: [`--env ${rows[0]!.environment}`],
+      next: [advice(`--env ${rows[0]!.environment}`)],
     });
   }
   return rows[0] && fold(rows[0].id, await journal.read(rows[0].id));
@@ -106,7 +110,9 @@ export async function recordedWindow(
     id === undefined ? `No window has been in ${where}.` : `No window is called ${id} in ${where}.`,
     {
       details: rows.slice(0, 20).map((one) => `${one.id}  ${one.environment}  since ${one.createdAt}`),
-      next: rows[0] ? [`maint report ${rows[0].id}`] : ['maint start --window 30m', 'or another state: --state'],
+      next: rows[0]
+        ? [maint(['report', rows[0].id])]
+        : [maint('start', { window: '30m' }), advice('or another state: --state')],
     },
   );
 }

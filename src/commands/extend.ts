@@ -1,6 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import { liveWindow } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import { durationFlag, envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Extend extends MaintCommand {
@@ -21,7 +22,7 @@ export class Extend extends MaintCommand {
     const { flags } = await this.parse(Extend);
     if (flags.by === undefined && flags.until === undefined)
       throw new MaintError('E_USAGE', 'extend needs --by or --until.', {
-        next: ['maint extend --by 15m', 'maint extend --until 03:30Z'],
+        next: [maint('extend', { by: '15m' }), maint('extend', { until: '03:30Z' })],
       });
     const app = await this.app(flags);
     const [{ extend, noWindow }, { parseUntil }] = await Promise.all([

@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { liveWindow } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
 
 const MAX_CHARACTERS = 500;
@@ -18,7 +19,7 @@ export class Note extends MaintCommand {
     const text = args.text.trim();
     if (text === '' || text.length > MAX_CHARACTERS)
       throw new MaintError('E_USAGE', `A note has 1 to ${MAX_CHARACTERS} characters, this one has ${text.length}.`, {
-        next: ['maint note "reindex 60 %, next update 02:40Z"'],
+        next: [maint(['note', 'reindex 60 %, next update 02:40Z'])],
       });
     const app = await this.app(flags);
     const { note, noWindow } = await import('../engine/verbs/extend.ts');

@@ -1,9 +1,5 @@
+import { typed } from '../errors/next.ts';
 import { failOnFlag, MaintCommand, windowFlags } from '../ui/command.ts';
-import { shellWord } from '../ui/pasteable.ts';
-
-function typed(argv: readonly string[]): string {
-  return ['maint', 'start', ...argv.map(shellWord)].join(' ');
-}
 
 /** The same command line with another length of the window. */
 function withWindow(argv: readonly string[], window: string): string[] {
@@ -42,8 +38,11 @@ export class Start extends MaintCommand {
         ticket: flags.ticket,
         dryRun,
         ...this.leaseOf(app, flags),
-        again: typed(this.argv.filter((word) => word !== '--dry-run' && word !== '--full')),
-        longer: (window) => typed(withWindow(this.argv, window)),
+        again: typed(
+          'start',
+          this.argv.filter((word) => word !== '--dry-run' && word !== '--full'),
+        ),
+        longer: (window) => typed('start', withWindow(this.argv, window)),
       }),
       flags['fail-on'],
     );

@@ -1,6 +1,8 @@
 // What must take writes while the walls are closed (a queue) stands on another server than what they close or watch.
 // Addresses alone do not tell: one server has many names.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { Step } from './contract.ts';
 import type { Looking } from './plan.ts';
 
@@ -34,7 +36,7 @@ export async function refuseInside(looking: Looking): Promise<void> {
     'The queue is on the server that this runbook makes read-only. Nothing changed.',
     {
       details,
-      next: ['keep the queue elsewhere: a PostgreSQL of its own, or a file', 'maint steps backfill'],
+      next: [advice('keep the queue elsewhere: a PostgreSQL of its own, or a file'), maint(['steps', 'backfill'])],
     },
   );
 }

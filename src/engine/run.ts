@@ -1,8 +1,10 @@
 // One process acting on one environment: the run lease, its heartbeat, what happens when the laptop slept or somebody
 // took over, and the durable append that everything else goes through.
+
 import { performance } from 'node:perf_hooks';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { Acting } from './acting.ts';
 import { monotonicNow } from './clock.ts';
 import type { Step } from './contract.ts';
@@ -130,7 +132,7 @@ export class Run {
     const error = new MaintError(
       'E_TAKEN_OVER',
       `${this.lease.environment} was taken over${by ? ` by ${by.owner.name} (${by.owner.verb})` : ''} while this run was away; it stopped before its next write`,
-      { next: ['maint status'] },
+      { next: [maint('status')] },
     );
     this.lost.abort(error);
     throw error;
@@ -146,7 +148,7 @@ export class Run {
         throw new MaintError(
           'E_STATE',
           `the state at ${this.host.journal.address} answers too slowly: of a lease of ${LEASE_MS / 1000}s too little is left for a write`,
-          { next: ['run the same command again: it goes on from what is recorded'] },
+          { next: [advice('run the same command again: it goes on from what is recorded')] },
         );
       await this.renew();
     }
@@ -185,7 +187,7 @@ export class Run {
         'E_WINDOW_OPEN',
         `${this.lease.environment} has a window already: ${error.id}. Nothing changed.`,
         {
-          next: ['maint status'],
+          next: [maint('status')],
         },
       );
     });
@@ -425,7 +427,10 @@ async function compareClocks({ journal, emit }: Host, beyond: 'refuse' | 'say'):
   const text = `the clock of this machine is ${Math.round(Math.abs(ahead) / 1000)}s ${ahead > 0 ? 'ahead of' : 'behind'} that of the shared state (${new Date(theirs).toISOString().slice(0, 19)}Z there); up to ${SKEW_MS / 1000}s is allowed`;
   if (beyond === 'say') return emit({ type: 'said', text });
   throw new MaintError('E_REFUSED', `${text}. Nothing changed.`, {
-    next: ['set the clock: sudo timedatectl set-ntp true, or sudo chronyc makestep', 'end and abort work all the same'],
+    next: [
+      advice('set the clock: sudo timedatectl set-ntp true, or sudo chronyc makestep'),
+      advice('end and abort work all the same'),
+    ],
   });
 }
 
@@ -434,7 +439,7 @@ function busy(lease: Lease, now: number): MaintError {
     'E_BUSY',
     `${lease.owner.name} is acting on ${lease.environment} right now: maint ${lease.owner.verb} (pid ${lease.owner.pid} on ${lease.owner.host}), last seen ${Math.max(0, Math.round((now - lease.renewedAt) / 1000))}s ago. Nothing changed.`,
     {
-      next: ['maint status', 'or wait for it: --wait 30s'],
+      next: [maint('status'), advice('or wait for it: --wait 30s')],
     },
   );
 }

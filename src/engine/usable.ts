@@ -1,7 +1,9 @@
 // What cannot work is refused before anything is written: a step that cannot be seen, is not allowed to act, or lacks
 // something that it needs. One list, which start, rehearse, observe and doctor read. What needs an earlier step's effect
 // ("cannot tell before flag") is not on it: start asks again when it gets there.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, because, maint, type Next, type NextRun } from '../errors/next.ts';
 import { type Step, Unknown } from './contract.ts';
 import type { Plan, PlannedStep, World } from './plan.ts';
 import { failurePolicy, roleOf } from './roles.ts';
@@ -69,7 +71,7 @@ function wordsOf(entry: PlannedStep): Words[] {
 export interface Refusing {
   environment: string;
   /** the command line, to try again */
-  again: string;
+  again: NextRun;
   /** nothing of this window was written yet */
   fresh: boolean;
 }
@@ -88,7 +90,9 @@ export function refuseUnusable(planned: Plan, steps: readonly Step[], { environm
     const [first, ...others] = [...refused, ...troubles.filter(({ kind }) => kind !== 'refused')];
     throw new MaintError('E_REFUSED', `${first!.step} refuses: ${first!.message}. Nothing changed.`, {
       details: others.map(({ step, message }) => `${step}  ${message}`),
-      next: refused.map(({ step, next }) => next ?? skipping(steps.find(({ id }) => id === step)!)),
+      next: refused.map(({ step, next }) =>
+        next === undefined ? skipping(steps.find(({ id }) => id === step)!) : advice(next),
+      ),
     });
   }
   const ids = [...new Set(troubles.map(({ step }) => step))];
@@ -101,7 +105,7 @@ export function refuseUnusable(planned: Plan, steps: readonly Step[], { environm
     {
       details: troubles.map(({ step, message }) => `${step}  ${message}`),
       next: [
-        `${rights ? 'grant it' : 'fix it'} and try again: ${again}`,
+        because(again, `${rights ? 'grant it' : 'fix it'} and try again:`),
         skipping(steps.find(({ id }) => id === ids[0])!),
       ],
     },
@@ -109,9 +113,9 @@ export function refuseUnusable(planned: Plan, steps: readonly Step[], { environm
 }
 
 /** A wall that is skipped refuses nothing: nobody may learn that afterwards. */
-export function skipping(step: Step): string {
+export function skipping(step: Step): Next {
   const without = roleOf(step) === 'wall' ? ' (then it does not refuse writes in this window)' : '';
-  return `or skip it: --skip ${step.id}${without}`;
+  return advice(`or skip it: --skip ${step.id}${without}`);
 }
 
 /** A recorded world in which such a thing could not be seen would rehearse nothing: refused (66), and not recorded. */
@@ -125,7 +129,7 @@ export function refuseUnseen(world: World, steps: readonly Step[], environment: 
     `${environment} was not recorded: ${count(unseen.length, 'thing')} could not be seen. Nothing was written.`,
     {
       details: unseen.map(({ step, why }) => `${step}  ${why}`),
-      next: ['fix it and try again: maint observe', `or skip it: --skip ${first.step}`],
+      next: [maint('observe', {}, 'fix it and try again:'), advice(`or skip it: --skip ${first.step}`)],
     },
   );
 }

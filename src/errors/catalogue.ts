@@ -1,7 +1,9 @@
 // The one catalogue of errors: a stable code, the exit code, and what it means. A message names the value and what is
 // allowed; `next` is the command to type. docs/errors.md is made from this table.
+
 import { brand } from './brand.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import type { Next } from './next.ts';
 
 export const CATALOGUE = {
   E_USAGE: { exit: EXIT.USAGE, what: 'The command line cannot be understood.' },
@@ -50,13 +52,13 @@ export type ErrorCode = keyof typeof CATALOGUE;
 export class MaintError extends Error {
   readonly code: ErrorCode;
   readonly details: readonly string[];
-  readonly next: readonly string[];
+  readonly next: readonly Next[];
   /** where it differs from the catalogue's */
   readonly exit: ExitCode;
   constructor(
     code: ErrorCode,
     message: string,
-    more: { details?: readonly string[]; next?: readonly string[]; exit?: ExitCode; cause?: unknown } = {},
+    more: { details?: readonly string[]; next?: readonly Next[]; exit?: ExitCode; cause?: unknown } = {},
   ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'MaintError';

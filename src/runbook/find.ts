@@ -1,7 +1,9 @@
 // Which runbook is meant, when none is named: one rule for every command.
+
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 import { MAX_BYTES, parseYaml } from './document.ts';
 import { isName } from './frame.ts';
 import { nearestNames } from './nearest.ts';
@@ -37,7 +39,7 @@ interface Found {
 export function findRunbook(options: FindOptions): string {
   if (options.runbook !== undefined) {
     if (options.runbook === '')
-      throw new MaintError('E_USAGE', '--runbook names no file.', { next: ['--runbook runbooks/<name>.yaml'] });
+      throw new MaintError('E_USAGE', '--runbook names no file.', { next: [advice('--runbook runbooks/<name>.yaml')] });
     return options.runbook;
   }
   const named = options.env.MAINT_RUNBOOK;
@@ -71,7 +73,7 @@ function ofEnvironment(files: readonly Found[], environment: string): Found[] {
 function several(own: readonly Found[], environment: string, details: string[]): MaintError {
   return new MaintError('E_NO_RUNBOOK', `${own.length} runbooks in ${FOLDER}/ are for ${quoted(environment)}.`, {
     details,
-    next: own.slice(0, 3).map(({ path }) => `--runbook ${path}`),
+    next: own.slice(0, 3).map(({ path }) => advice(`--runbook ${path}`)),
   });
 }
 
@@ -92,9 +94,9 @@ function notFound(
       {
         details,
         next: [
-          ...near.slice(0, 3).map((name) => `--env ${name}`),
-          ...runbooks.slice(0, 3).map(({ path }) => `--runbook ${path}`),
-          'or set MAINT_RUNBOOK',
+          ...near.slice(0, 3).map((name) => advice(`--env ${name}`)),
+          ...runbooks.slice(0, 3).map(({ path }) => advice(`--runbook ${path}`)),
+          advice('or set MAINT_RUNBOOK'),
         ],
       },
     );
@@ -104,9 +106,9 @@ function notFound(
   return new MaintError('E_NO_RUNBOOK', `No runbook was named${wanted}, and ${why}.`, {
     details,
     next: [
-      '--runbook <file>',
-      'or set MAINT_RUNBOOK',
-      `or write ${FOLDER}/${environment !== undefined && isName(environment) ? environment : '<env>'}.yaml`,
+      advice('--runbook <file>'),
+      advice('or set MAINT_RUNBOOK'),
+      advice(`or write ${FOLDER}/${environment !== undefined && isName(environment) ? environment : '<env>'}.yaml`),
     ],
   });
 }

@@ -1,5 +1,7 @@
 // Which guarded services a runbook knows: the steps that ask them name their addresses.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 import { quoted } from './problems.ts';
 
 /** The guards that a step's params name; [] for a step that asks none. */
@@ -15,7 +17,7 @@ export function namedGuards(values: readonly string[]): string[] {
     if (parsed?.protocol === 'http:' || parsed?.protocol === 'https:') continue;
     throw new MaintError('E_USAGE', `--guard ${quoted(value)} is no address.`, {
       details: ['allowed: http://… and https://…, the base address of a guarded service'],
-      next: ['--guard https://api.example.com'],
+      next: [advice('--guard https://api.example.com')],
     });
   }
   return [...new Set(values)];

@@ -1,7 +1,9 @@
 // JSON that this program wrote and somebody may have edited since: every problem with its place, its value, what is allowed.
+
 import { readFileSync, statSync } from 'node:fs';
 import type { z } from 'zod';
 import { MaintError } from '../errors/catalogue.ts';
+import type { Next } from '../errors/next.ts';
 import { type Problem, quoted, RunbookError, shown } from './problems.ts';
 
 export interface Found {
@@ -15,7 +17,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 const MOST = 100;
 
 /** E_NO_FILE (64), or E_RUNBOOK (65) where it is no JSON. */
-export function readJson(path: string, next: readonly string[]): { text: string; json: unknown } {
+export function readJson(path: string, next: readonly Next[]): { text: string; json: unknown } {
   const text = read(path, next);
   try {
     return { text, json: JSON.parse(text) };
@@ -27,7 +29,7 @@ export function readJson(path: string, next: readonly string[]): { text: string;
   }
 }
 
-function read(path: string, next: readonly string[]): string {
+function read(path: string, next: readonly Next[]): string {
   const noFile = (why: string) => new MaintError('E_NO_FILE', `${quoted(path)} ${why}.`, { next });
   let bytes: Buffer;
   try {
@@ -66,7 +68,7 @@ export function wrongFile(
   text: string,
   json: unknown,
   found: readonly Found[],
-  next: readonly string[],
+  next: readonly Next[],
 ): RunbookError {
   const problems = found.slice(0, MOST).map((one): Problem => {
     const value = valueAt(json, one.path);

@@ -1,9 +1,11 @@
 // A runbook as text becomes steps, or all that is wrong with it. Variables stay unresolved here: what needs their values
 // is asked at plan (variables.ts, rules.ts), so that `runbook check` needs no secrets.
+
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step, Surface } from '../engine/contract.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, blank, maint } from '../errors/next.ts';
 import {
   decode,
   type Located,
@@ -161,9 +163,8 @@ function readBytes(path: string, problems: Problems, shownPath = path): Uint8Arr
 }
 
 function noFile(path: string, why: string): MaintError {
-  const next =
-    why === 'is a folder' ? [`maint runbook check ${join(path, '<name>.yaml')}`] : ['maint runbook check <file>'];
-  return new MaintError('E_NO_FILE', `${quoted(path)} ${why}.`, { next });
+  const next = maint(['runbook check', blank(why === 'is a folder' ? join(path, '<name>.yaml') : '<file>')]);
+  return new MaintError('E_NO_FILE', `${quoted(path)} ${why}.`, { next: [next] });
 }
 
 type ReadSurfaces = (named: string, report: Report, at: Located) => string | undefined;
@@ -187,7 +188,11 @@ function check(
   const document = parseYaml(source.text, source.path, problems);
   const report = reporter(document, problems);
   const next = new Set<string>();
-  const finish = () => problems.orThrow(source.path, [...[...next].slice(0, 3), `maint runbook check ${source.path}`]);
+  const finish = () =>
+    problems.orThrow(source.path, [
+      ...[...next].slice(0, 3).map((name) => maint(name === '' ? 'steps' : ['steps', name])),
+      maint(['runbook check', source.path]),
+    ]);
   const { root } = document;
   if (!root) {
     finish();
@@ -257,7 +262,7 @@ function check(
   if (built.every((step) => step.skipped !== undefined)) {
     throw new MaintError('E_USAGE', `Every step of ${source.path} is skipped.`, {
       details: built.map((step) => `${step.id}: ${step.skipped}`),
-      next: ['maint runbook show'],
+      next: [maint('runbook show')],
     });
   }
 
@@ -299,7 +304,7 @@ interface EnvironmentValue {
 interface Reading {
   registry: Registry;
   report: Report;
-  /** what to type next, for the problems that were found */
+  /** the plugins whose page helps with the problems that were found; '': the list of all */
   next: Set<string>;
   stored: boolean;
 }
@@ -368,7 +373,7 @@ function readStep(at: Located, group: number | undefined, reading: Reading): Rea
   step.plugin = registry.get(uses.value);
   if (!step.plugin) {
     const names = [...registry.keys()];
-    next.add('maint steps');
+    next.add('');
     report(uses, {
       code: 'unknown_plugin',
       message: 'is no plugin',
@@ -380,7 +385,7 @@ function readStep(at: Located, group: number | undefined, reading: Reading): Rea
   }
   // a key that is there without a value was told by the frame already
   if (!id) step.id = defaultId(step.plugin);
-  if (params.keys && !checkParams(step.plugin, params, reading)) next.add(`maint steps ${step.plugin.name}`);
+  if (params.keys && !checkParams(step.plugin, params, reading)) next.add(step.plugin.name);
   return step;
 }
 
@@ -552,7 +557,7 @@ function checkEnvironments(
       if (!withAt?.keys) continue;
       checkVariables(withAt, report);
       if (step.plugin && step.params.keys && !checkParams(step.plugin, merged(step.params, withAt), reading))
-        next.add(`maint steps ${step.plugin.name}`);
+        next.add(step.plugin.name);
     }
   }
   return at?.keys ?? new Map();
@@ -578,7 +583,7 @@ function chosenEnvironment(
   const nearest = nearestNames(wanted, known);
   throw new MaintError('E_USAGE', `--env names ${quoted(wanted)}, and ${path} has no such environment.`, {
     details: [`it has ${known.join(', ')}`],
-    next: (nearest.length > 0 ? nearest : known.slice(0, 1)).map((name) => `--env ${name}`),
+    next: (nearest.length > 0 ? nearest : known.slice(0, 1)).map((name) => advice(`--env ${name}`)),
   });
 }
 

@@ -1,6 +1,8 @@
 // What is wrong with a file: every problem has a place, and all of them are told at once.
+
 import { cutText } from '../engine/cut.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import type { Next } from '../errors/next.ts';
 
 export type ProblemCode =
   | 'syntax'
@@ -50,7 +52,7 @@ const MOST_SHOWN = 100;
 /** E_RUNBOOK with its problems as data, for `--json`. */
 export class RunbookError extends MaintError {
   readonly problems: readonly Problem[];
-  constructor(file: string, problems: readonly Problem[], next: readonly string[] = []) {
+  constructor(file: string, problems: readonly Problem[], next: readonly Next[] = []) {
     const details = problems.slice(0, MOST_SHOWN).map(problemText);
     if (problems.length > MOST_SHOWN) {
       const more = problems.length >= MOST_KEPT ? 'at least ' : '';
@@ -91,7 +93,7 @@ export class Problems {
     return this.list.length >= MOST_KEPT;
   }
   /** Throws RunbookError unless there is none. */
-  orThrow(file: string, next: readonly string[] = []): void {
+  orThrow(file: string, next: readonly Next[] = []): void {
     if (this.list.length === 0) return;
     const order = [...new Set(this.list.map((p) => p.file))];
     this.list.sort((a, b) => order.indexOf(a.file) - order.indexOf(b.file) || a.line - b.line || a.column - b.column);

@@ -1,7 +1,9 @@
 // Rules over the steps together. The first group needs the text alone; the second is asked at plan, with resolved values.
+
 import type { AnyPlugin, Layer, Role, Step } from '../engine/contract.ts';
 import { LAYERS } from '../engine/roles.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { Located, Report } from './document.ts';
 import { nearestNames } from './nearest.ts';
 import { quoted } from './problems.ts';
@@ -164,7 +166,7 @@ export function checkNames(
     const nearest = nearestSteps(name, steps);
     throw new MaintError('E_USAGE', `${flag} names ${quoted(name)}, and no step has that id.`, {
       details: [`the steps are ${ids.join(', ')}`],
-      next: nearest.length > 0 ? nearest.map((id) => `${flag} ${id}`) : ['maint runbook show'],
+      next: nearest.length > 0 ? nearest.map((id) => advice(`${flag} ${id}`)) : [maint('runbook show')],
     });
   }
 }
@@ -223,7 +225,7 @@ export function storeOutsideWalls(steps: readonly Step[], storeAddress: string):
     'The state, the flag or the queue would be closed by a wall of this runbook. Nothing changed.',
     {
       details,
-      next: ['keep the state elsewhere: --state, MAINT_STATE', 'or the flag or the queue: another url'],
+      next: [advice('keep the state elsewhere: --state, MAINT_STATE'), advice('or the flag or the queue: another url')],
     },
   );
 }
@@ -256,6 +258,6 @@ export function sameResource(steps: readonly Step[], ids?: ReadonlyMap<string, r
   if (details.length === 0) return;
   throw new MaintError('E_SAME_RESOURCE', 'Two steps act on the same thing. Nothing changed.', {
     details,
-    next: ['make one step of them, or leave one out: --skip'],
+    next: [advice('make one step of them, or leave one out: --skip')],
   });
 }

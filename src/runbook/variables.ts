@@ -1,7 +1,9 @@
 // From a runbook's text to steps that can run: variables filled in, relative paths made absolute, params parsed.
+
 import { isAbsolute, resolve as resolvePath } from 'node:path';
 import type { Step } from '../engine/contract.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, type Next } from '../errors/next.ts';
 import { type Located, pathText } from './document.ts';
 import type { Runbook, RunbookStep } from './load.ts';
 import { mapLeaves, misspelt, type Parsed, parseParams, reportIssues } from './params.ts';
@@ -286,8 +288,8 @@ export function missingError(
     lead?: string;
     tail?: string;
     opening?: boolean;
-    withoutThem?(steps: string[]): string;
-    next?: readonly string[];
+    withoutThem?(steps: string[]): Next;
+    next?: readonly Next[];
   } = {},
 ): MaintError {
   const { missing, unusable, named } = resolution;
@@ -316,9 +318,8 @@ export function missingError(
     ...unusable.filter((one) => !one.wall).map(({ step }) => step),
   ];
   const later = missing.some(({ steps }) => steps.length === 0) ? [] : [...new Set(noWalls)];
-  const next = ['set them and run the same command again'];
-  if (more.withoutThem !== undefined && later.length > 0)
-    next.push(`go without them for now: ${more.withoutThem(later)}`);
+  const next: Next[] = [advice('set them and run the same command again')];
+  if (more.withoutThem !== undefined && later.length > 0) next.push(more.withoutThem(later));
   return new MaintError(
     'E_SECRETS_MISSING',
     `${more.lead ? `${more.lead}: ` : ''}${what}. ${more.tail ?? 'Nothing changed.'}`,

@@ -1,9 +1,11 @@
 // A window as a file: what `maint window export` writes, and another state takes in. Variables are unresolved in it and
 // states hold no secrets; who changes a state in it would change what the end writes, so that a digest goes with it.
+
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { JournalEvent, Recorded } from '../engine/events.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, blank, maint } from '../errors/next.ts';
 import { type Found, leaves, readJson, wrongFile } from './json-file.ts';
 
 const text = z.string();
@@ -132,7 +134,7 @@ function digest(whole: Record<string, unknown>): string {
   return createHash('sha256').update(JSON.stringify(rest)).digest('hex');
 }
 
-const NEXT = ['export it again where it came from: maint window export ID'];
+const NEXT = [maint(['window export', blank('ID')], {}, 'export it again where it came from:')];
 
 /** E_NO_FILE (64); E_NEWER_STATE (64) where a newer release wrote what this one does not know; E_RUNBOOK (65) with every problem. */
 export function loadWindowFile(path: string, release: string): WindowFile {
@@ -147,7 +149,7 @@ export function loadWindowFile(path: string, release: string): WindowFile {
     throw new MaintError(
       'E_NEWER_STATE',
       `${JSON.stringify(path)} was written by maint ${head.data.maint}; this is ${release}. Nothing changed.`,
-      { next: [`install maint ${head.data.maint} or later, then maint window import ${path}`] },
+      { next: [advice(`install maint ${head.data.maint} or later, then maint window import ${path}`)] },
     );
   if (problems.length === 0 && parsed.success && parsed.data.sha256 !== digest(json as Record<string, unknown>))
     problems.push({

@@ -1,8 +1,10 @@
 // The recorded world: what `maint observe` writes, and what a rehearsal reads where there are no credentials. States hold
 // no secrets by the step contract, and the file is redacted besides.
+
 import { z } from 'zod';
 import { type Is, type Resource, type Step, Unknown } from '../engine/contract.ts';
 import type { World } from '../engine/plan.ts';
+import { maint } from '../errors/next.ts';
 import { type Found, leaves, readJson, wrongFile } from './json-file.ts';
 
 const Resources = z.record(
@@ -105,5 +107,5 @@ function checkStates(file: WorldFile, steps: readonly Step[], problems: Found[])
   }
 }
 
-const NEXT = ['maint observe --output world.json'];
+const NEXT = [maint('observe', { output: 'world.json' })];
 const NEITHER = 'is neither a state, nor null, nor {"unknown": why}';

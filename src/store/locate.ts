@@ -1,8 +1,10 @@
 // Where the state is: --state, else MAINT_STATE, else the XDG state folder.
+
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { homeFolder } from '../engine/who.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 
 const ALLOWED = 'allowed: a path, sqlite:PATH, file:PATH or postgres://HOST/DATABASE';
 
@@ -53,7 +55,7 @@ function checked(path: string, from: string): string {
 }
 
 function refused(message: string): MaintError {
-  return new MaintError('E_STATE', message, { details: [ALLOWED], next: ['name another place: --state PATH'] });
+  return new MaintError('E_STATE', message, { details: [ALLOWED], next: [advice('name another place: --state PATH')] });
 }
 
 /** Their locks do not hold between machines, or come and go with the connection; some answer fsync without having written. */
@@ -66,7 +68,7 @@ export function refuseNetwork(path: string, mountinfo = readMounts()): void {
   if (!type || !NETWORK.test(type)) return;
   throw new MaintError('E_STATE', `the state file ${path} is on a network file system (${type})`, {
     details: ['SQLite cannot rely on its locks and its fsync; allowed: a path on a local disk'],
-    next: ['name another place: --state PATH'],
+    next: [advice('name another place: --state PATH')],
   });
 }
 

@@ -1,8 +1,10 @@
 // A state's postgres:// address: where it is, how to get there, and its name free of secrets. Read here and not by pg,
 // whose words for a wrong address would quote it, and whose meaning of sslmode changes with its next major.
+
 import { readFileSync } from 'node:fs';
 import { userName } from '../engine/who.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -37,7 +39,7 @@ export function postgresPlace(state: string, from: '--state' | 'MAINT_STATE', en
   const refused = (problem: string, allowed = 'allowed: postgres://USER@HOST:PORT/DATABASE?schema=maint') =>
     new MaintError('E_STATE', `${from} ${problem}`, {
       details: [allowed],
-      next: [`${from === '--state' ? '--state ' : 'MAINT_STATE='}postgres://USER@HOST/DATABASE`],
+      next: [advice(`${from === '--state' ? '--state ' : 'MAINT_STATE='}postgres://USER@HOST/DATABASE`)],
     });
 
   // an empty host before a user is what nobody else understands: postgres://ana@/app

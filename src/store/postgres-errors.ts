@@ -1,6 +1,8 @@
 // What is wrong with the server, in words, from SQLSTATE, from the system's codes and from pg's own messages.
+
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
+import { advice, type Next } from '../errors/next.ts';
 import type { PostgresPlace } from './postgres-address.ts';
 
 interface Words {
@@ -136,14 +138,14 @@ function wordsFor(place: PostgresPlace, error: unknown, code: string | undefined
 }
 
 function fail(place: PostgresPlace, cause: unknown, { is, next, busy }: Words): MaintError {
-  return stateError(place, is, { next: [next], cause, ...(busy ? { exit: EXIT.BUSY } : {}) });
+  return stateError(place, is, { next: [advice(next)], cause, ...(busy ? { exit: EXIT.BUSY } : {}) });
 }
 
 /** `is`: "refuses the password", after the state's address. */
 export function stateError(
   place: PostgresPlace,
   is: string,
-  more: { next: readonly string[]; cause?: unknown; details?: readonly string[]; exit?: 75 },
+  more: { next: readonly Next[]; cause?: unknown; details?: readonly string[]; exit?: 75 },
 ): MaintError {
   const { cause, next, exit } = more;
   const said = cause instanceof Error && cause.message !== '' && !is.includes(cause.message) ? [cause.message] : [];

@@ -1,9 +1,11 @@
 // The journal on Postgres: one that a team shares. Nothing lives in a session, so that a pooler may hand each
 // transaction another one: every transaction brings its own settings, and the lease's row is the lock.
+
 import { setTimeout } from 'node:timers/promises';
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import type { Recorded } from '../engine/events.ts';
 import type { Journal, Lease, WindowRow } from '../engine/journal.ts';
+import { advice } from '../errors/next.ts';
 import { KyselyJournal } from './journal.ts';
 import { isCurrent, migrate } from './migrate.ts';
 import type { PostgresPlace } from './postgres-address.ts';
@@ -52,7 +54,7 @@ export async function askPostgres(place: PostgresPlace): Promise<void> {
 /** Throws where it takes no writes of this role; the answer: our tables are there. */
 function mustWrite(place: PostgresPlace, found: Found): boolean {
   if (found.replica)
-    throw stateError(place, 'takes no writes: it is a standby', { next: ['name the primary: MAINT_STATE'] });
+    throw stateError(place, 'takes no writes: it is a standby', { next: [advice('name the primary: MAINT_STATE')] });
   if (found.mark !== MARK) mayMake(place, found);
   else mayUse(place, found, ['select', 'insert', 'update']);
   return found.mark === MARK;
@@ -130,7 +132,7 @@ async function look(place: PostgresPlace, options: PostgresOptions): Promise<Jou
     mayUse(place, found, ['select']);
     if (!(await isCurrent(db.withSchema(place.schema), 'reading')))
       throw stateError(place, 'was written by an older release, and looking must not change it', {
-        next: ['any command that writes brings it up to date: maint start, end, extend, note'],
+        next: [advice('any command that writes brings it up to date: maint start, end, extend, note')],
       });
     return asJournal(db, place, options);
   });
@@ -251,7 +253,7 @@ async function inspect(db: Kysely<Schema>, place: PostgresPlace): Promise<Found>
   const found = rows[0]!;
   if (found.encoding !== 'UTF8')
     throw stateError(place, `cannot hold every character: its encoding is ${found.encoding}`, {
-      next: ['use a database whose encoding is UTF8'],
+      next: [advice('use a database whose encoding is UTF8')],
     });
   return found;
 }
@@ -259,7 +261,7 @@ async function inspect(db: Kysely<Schema>, place: PostgresPlace): Promise<Found>
 function mustBeFree(place: PostgresPlace, { tables }: Found): void {
   if (tables.length === 0) return;
   throw stateError(place, `holds tables of another program: ${tables.join(', ')}`, {
-    next: ['use another schema: ?schema=NAME'],
+    next: [advice('use another schema: ?schema=NAME')],
   });
 }
 
@@ -272,7 +274,7 @@ function mayMake(place: PostgresPlace, found: Found): void {
       `once, by who owns the database: ${found.schema ? 'grant usage, create on schema' : 'create schema'} ${quoted(place.schema)} ${found.schema ? 'to' : 'authorization'} ${quoted(found.role)};`,
       'or the tables and least grants of docs/shared-state.md',
     ],
-    next: ['run the same command again, once that is done'],
+    next: [advice('run the same command again, once that is done')],
   });
 }
 
@@ -290,7 +292,7 @@ function mayUse(place: PostgresPlace, found: Found, needed: readonly string[]): 
   ];
   throw stateError(place, `is not for ${found.role}: rights are missing`, {
     details: grants,
-    next: ['let its owner run these, then run the same command again'],
+    next: [advice('let its owner run these, then run the same command again')],
   });
 }
 

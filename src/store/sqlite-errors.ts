@@ -1,6 +1,8 @@
 // What is wrong with the file, in words, from the codes of SQLite and of the system.
+
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
+import { advice } from '../errors/next.ts';
 
 const ELSEWHERE = 'use another place: --state PATH, or MAINT_STATE=PATH';
 
@@ -46,7 +48,7 @@ export function stateError(path: string, error: unknown): Error {
 function asError(path: string, { is, next }: { is: string; next: string }, cause: unknown, busy = false): MaintError {
   return new MaintError('E_STATE', `the state file ${path} is ${is}`, {
     details: cause instanceof Error ? [cause.message] : [],
-    next: [next.replaceAll('fuser -v PATH', `fuser -v ${path}`)],
+    next: [advice(next.replaceAll('fuser -v PATH', `fuser -v ${path}`))],
     cause,
     ...(busy ? { exit: EXIT.BUSY } : {}),
   });

@@ -11,8 +11,9 @@ import type { Asking, VerbResult } from '../engine/verbs/result.ts';
 import { workingFolder } from '../engine/who.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { advice, maint, type Next } from '../errors/next.ts';
 import { canAsk, isScreen, type Mode, modeOf } from './mode.ts';
-import { carriedJson, carriedLine, type Given, givenOf } from './pasteable.ts';
+import { type Carry, documentOf, type Given, givenOf, type Line, nextLine, rendered } from './next.ts';
 import type { Renderer } from './progress.ts';
 
 export const stateFlag = {
@@ -91,7 +92,7 @@ export function durationFlag({ hint, ...options }: { description: string; helpGr
             'allowed: a positive whole number with its unit, up to 30 days: 90s, 30m, 1h30m',
             ...(hint ? [hint] : []),
           ],
-          next: [`--${name} 30m`],
+          next: [advice(`--${name} 30m`)],
         });
       return ms;
     },
@@ -103,11 +104,17 @@ function here(): string {
   const folder = workingFolder();
   if (folder !== undefined) return folder;
   throw new MaintError('E_USAGE', 'The folder that this was typed in is gone. Nothing changed.', {
-    next: ['cd to a folder that is there, then the same command'],
+    next: [advice('cd to a folder that is there, then the same command')],
   });
 }
 
-const STATUS = ['maint status'];
+/** Of a run that was interrupted. */
+interface WhereItIs {
+  lines: string[];
+  next: readonly Next[];
+}
+
+const STATUS = [maint('status')];
 
 function wasCutOff(error: unknown): boolean {
   return error instanceof OuterError || (error as { name?: unknown }).name === 'AbortError';
@@ -177,7 +184,7 @@ export abstract class MaintCommand extends Command {
       if (flags.yes) return;
       if (!canAsk(process) || this.wantsJson)
         throw new MaintError('E_YES', `${doing}. Nothing changed.`, {
-          next: ['take it over all the same: --takeover --yes'],
+          next: [advice('take it over all the same: --takeover --yes')],
         });
       const { typeToGoOn } = await import('./confirm.ts');
       await typeToGoOn(environment, app.options.interrupt.signal);
@@ -191,8 +198,8 @@ export abstract class MaintCommand extends Command {
     if (!yes && !terminal)
       throw new MaintError('E_YES', `Nobody can be asked here, and this changes ${environment}. Nothing changed.`, {
         next: [
-          'the same with --yes',
-          'dry-run' in this.ctor.flags ? 'or only look: --dry-run' : 'or only look: maint status',
+          advice('the same with --yes'),
+          'dry-run' in this.ctor.flags ? advice('or only look: --dry-run') : maint('status', {}, 'or only look:'),
         ],
       });
     await this.speaking?.renderer.stop();
@@ -214,7 +221,7 @@ export abstract class MaintCommand extends Command {
 
   /** `whole`: the text is what was asked for, such as a report. Half of it is not a success, and neither is half of a JSON. */
   protected async print(
-    what: Record<string, unknown> | unknown[] | string[],
+    what: Record<string, unknown> | unknown[] | Line[],
     exit: ExitCode,
     { whole = this.wantsJson }: { whole?: boolean } = {},
   ): Promise<void> {
@@ -223,7 +230,7 @@ export abstract class MaintCommand extends Command {
     const unseen = whole ? undefined : lostLine(process.stderr);
     process.exitCode = exit;
     if (this.wantsJson) await this.document(what);
-    else await this.show(process.stdout, [...(what as string[]), ...(unseen === undefined ? [] : [unseen])]);
+    else await this.show(process.stdout, [...(what as Line[]), ...(unseen === undefined ? [] : [unseen])]);
     if (whole) await this.wholeOrNot();
   }
 
@@ -235,13 +242,16 @@ export abstract class MaintCommand extends Command {
 
   private async document(what: unknown): Promise<void> {
     const { put } = await import('./output.ts');
-    const carried = carriedJson(what, this.given, (command) => this.flagsOf(command));
-    put(process.stdout, `${JSON.stringify(this.redact(carried), null, 2)}\n`);
+    put(process.stdout, `${JSON.stringify(this.redact(documentOf(what, this.carry())), null, 2)}\n`);
   }
 
-  private flagsOf(command: string): readonly string[] | undefined {
-    const found = this.config.findCommand(command.replace(' ', ':'));
-    return found && Object.keys(found.flags ?? {});
+  /** What this command line named, for the flags that the next command really has. */
+  private carry(): Carry {
+    const flagsOf = (command: string) => {
+      const found = this.config.findCommand(command.replace(' ', ':'));
+      return found && Object.keys(found.flags ?? {});
+    };
+    return { given: this.given, flagsOf };
   }
 
   private redact<T>(value: T): T {
@@ -249,13 +259,12 @@ export abstract class MaintCommand extends Command {
   }
 
   /** Lines as the place they go to can take them: broken and coloured on a terminal, as they are on a pipe. */
-  private async show(stream: NodeJS.WriteStream, lines: readonly string[]): Promise<void> {
+  private async show(stream: NodeJS.WriteStream, lines: readonly Line[]): Promise<void> {
     const [{ dress }, { outOf }] = await Promise.all([import('./layout.ts'), import('./output.ts')]);
     const out = outOf(stream);
     const to = { columns: out.columns, colours: isScreen(stream, process.env) };
-    const carried = lines.map((line) => carriedLine(line, this.given, (command) => this.flagsOf(command)));
     out.write(
-      dress(this.redact(carried), to)
+      dress(this.redact(rendered(lines, this.carry())), to)
         .map((line) => `${line}\n`)
         .join(''),
     );
@@ -268,7 +277,7 @@ export abstract class MaintCommand extends Command {
     ]);
     const known = asMaintError(
       mistypedFlag(error, this.id ?? '', Object.keys(this.ctor.flags)),
-      ['maint', ...(this.id?.split(':') ?? [])].join(' '),
+      this.id?.replace(':', ' '),
     );
     this.wantsJson ||= this.argv.includes('--json');
     if (known.code === 'E_INTERRUPTED') return await this.interrupted(known);
@@ -287,23 +296,21 @@ export abstract class MaintCommand extends Command {
 
   /** `instead`: why the journal need not be asked. */
   private async interrupted(error: MaintError, instead?: MaintError): Promise<void> {
-    const { errorJson, nextLine } = await import('./result.ts');
+    const { errorJson } = await import('./result.ts');
     await this.speaking?.renderer.stop();
-    const { lines, next } = instead
+    const { lines, next }: WhereItIs = instead
       ? {
-          lines: [`E_INTERRUPTED  ${error.message}; what is recorded stays. ${instead.message}`, nextLine(STATUS)],
+          lines: [`E_INTERRUPTED  ${error.message}; what is recorded stays. ${instead.message}`],
           next: STATUS,
         }
       : await this.whereItIs(error);
-    if (this.wantsJson)
-      await this.document({ ...errorJson(error), details: lines, next: next.map((command) => ({ command })) });
-    else await this.show(process.stderr, lines);
+    if (this.wantsJson) await this.document({ ...errorJson(error), details: lines, next });
+    else await this.show(process.stderr, [...lines, nextLine(...next)]);
     process.exitCode = EXIT.INTERRUPTED;
   }
 
   /** What is done and what to type next, from the journal. */
-  private async whereItIs(error: MaintError): Promise<{ lines: string[]; next: string[] }> {
-    const { errorLines, nextLine, nextText } = await import('./result.ts');
+  private async whereItIs(error: MaintError): Promise<WhereItIs> {
     try {
       const { app } = this.speaking!;
       const journal = await app.journal();
@@ -311,17 +318,18 @@ export abstract class MaintCommand extends Command {
       if (!live) return { lines: [`E_INTERRUPTED  ${error.message}; nothing was changed.`], next: STATUS };
       const { statusOf } = await import('../engine/verbs/status.ts');
       const status = await statusOf({ journal }, live, undefined, app.prepared?.steps ?? []);
-      const next = status.next.map(nextText);
       const lines = [
         `E_INTERRUPTED  ${error.message}; nothing is lost.`,
         ...status.lines.map((line) => `  ${line}`),
         `  ${status.toUndo} ${status.toUndo === 1 ? 'change is' : 'changes are'} ours`,
-        nextLine(next),
       ];
-      return { lines, next };
+      return { lines, next: status.next };
     } catch {
       // The journal is as it is; status tells later.
-      return { lines: errorLines(error), next: STATUS };
+      return {
+        lines: [`${error.code}  ${error.message}`, ...error.details.map((detail) => `  ${detail}`)],
+        next: STATUS,
+      };
     }
   }
 

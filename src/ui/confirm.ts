@@ -1,6 +1,8 @@
 // The question before the first write: the environment's name has to be typed, or --yes said.
+
 import { createInterface } from 'node:readline';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 
 interface Prompt {
   input: NodeJS.ReadableStream;
@@ -42,6 +44,6 @@ export async function typeToGoOn(
 
 function notConfirmed(word: string, what: string): MaintError {
   return new MaintError('E_NOT_CONFIRMED', `${what}. Nothing changed.`, {
-    next: [`the same command again, and type ${word}`],
+    next: [advice(`the same command again, and type ${word}`)],
   });
 }

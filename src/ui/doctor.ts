@@ -2,12 +2,13 @@
 import type { Doctored, Examined } from '../engine/verbs/doctor.ts';
 import { clean, near, pad, width } from './layout.ts';
 import { idWidth } from './lines.ts';
-import { nextLine, nextText, resultJson } from './result.ts';
+import { type Line, nextLine } from './next.ts';
+import { resultJson } from './result.ts';
 
 const MARKS = { ok: '✔', problem: '✘', warning: '!', skipped: '-' } as const;
 const ADDRESS_MAX = 36;
 
-export function doctorLines(result: Doctored): string[] {
+export function doctorLines(result: Doctored): Line[] {
   const { rows, code, headline, next } = result;
   const ids = idWidth(
     0,
@@ -17,7 +18,7 @@ export function doctorLines(result: Doctored): string[] {
   return [
     ...rows.flatMap((row) => rowLines(row, ids, addresses)),
     `${code ? `${code}  ` : ''}${headline}`,
-    nextLine(next.map(nextText)),
+    nextLine(...next),
   ];
 }
 

@@ -1,12 +1,14 @@
 // The list of windows, in columns.
+
 import { count, lasting, utc } from '../engine/words.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { Past } from '../report/history.ts';
 import { clean, pad, width } from './layout.ts';
-import { nextLine } from './result.ts';
+import { type Line, nextLine } from './next.ts';
 
-export function historyLines({ windows, more, address }: Past): string[] {
+export function historyLines({ windows, more, address }: Past): Line[] {
   if (windows.length === 0)
-    return [`No window in ${address} fits.`, nextLine(['maint history', 'another state: --state'])];
+    return [`No window in ${address} fits.`, nextLine(maint('history'), advice('another state: --state'))];
   const rows = windows.map((one) => [
     one.window,
     one.environment,
@@ -29,7 +31,7 @@ export function historyLines({ windows, more, address }: Past): string[] {
       .trimEnd(),
   );
   if (more > 0) lines.push(`… and ${count(more, 'older one')} (--limit ${windows.length + more})`);
-  return [...lines, nextLine([`maint report ${windows[0]!.window}`])];
+  return [...lines, nextLine(maint(['report', windows[0]!.window]))];
 }
 
 export function historyJson({ windows, more, address }: Past): Record<string, unknown> {

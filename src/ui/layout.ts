@@ -1,7 +1,6 @@
 // Lines as a screen shows them: how wide they are, where they break, what colour they have. A pipe gets them as they are.
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { homeFolder, workingFolder } from '../engine/who.ts';
-import { commandsOf } from './masked.ts';
 
 /** Made when a line needs it: it takes longer than the rest of `maint status`. */
 let graphemes: Intl.Segmenter | undefined;
@@ -59,13 +58,19 @@ const NEXT = 'Next: ';
 /** Where a column begins: after a gap, behind the sign of a plan's line. */
 const COLUMN = /(?:^| ) +(?:[-+~=!?✔✘·] )?(?=\S)/g;
 
-/**
- * A line in as many lines as `columns` need, the rest below its last column. Commands are never broken: what is copied
- * from two lines would run half of it. `undefined`: a pipe, nothing breaks.
- */
-export function breakLine(line: string, columns: number | undefined): string[] {
+/** A line that breaks between its parts only: a command that is copied from two lines would run half of it. */
+export interface Flow {
+  head: string;
+  parts: readonly string[];
+}
+
+/** A line in as many lines as `columns` need, the rest below its last column. `undefined`: a pipe, nothing breaks. */
+export function breakLine(line: string | Flow, columns: number | undefined): string[] {
+  if (typeof line !== 'string') {
+    const whole = `${line.head}${line.parts.join(' ')}`;
+    return columns === undefined || width(whole) <= columns ? [whole] : flow(line.head, line.parts, columns);
+  }
   if (columns === undefined || width(line) <= columns) return [line];
-  if (line.startsWith(NEXT)) return flow(NEXT, nextParts(line.slice(NEXT.length)), columns);
   const indent = / *$/.exec(line.slice(0, line.search(/\S|$/)))?.[0].length ?? 0;
   let hang = indent + 2;
   let head = line.slice(0, indent);
@@ -78,10 +83,6 @@ export function breakLine(line: string, columns: number | undefined): string[] {
   // A break belongs after the dot that parts two things, not before it.
   const words = line.slice(head.length).match(/ *\S+(?: ·(?= |$))?/g) ?? [];
   return flow(head, words, columns, hang, '');
-}
-
-function nextParts(text: string): string[] {
-  return commandsOf(text, true).map((part) => part.trimEnd());
 }
 
 function flow(head: string, parts: readonly string[], columns: number, hang = width(head), glue = ' '): string[] {
@@ -130,7 +131,10 @@ export function paint(line: string): string {
 }
 
 /** The place lines go to: `columns` of a terminal, or none. */
-export function dress(lines: readonly string[], to: { columns?: number | undefined; colours: boolean }): string[] {
+export function dress(
+  lines: readonly (string | Flow)[],
+  to: { columns?: number | undefined; colours: boolean },
+): string[] {
   const fitted = lines.flatMap((line) => breakLine(line, to.columns));
   return to.colours ? fitted.map(paint) : fitted;
 }

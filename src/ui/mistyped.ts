@@ -1,20 +1,22 @@
 // What was meant by a command or a flag that does not exist.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import { nearestNames, nearestText } from '../runbook/nearest.ts';
 
 /** A flag that the command does not have, with the nearest ones that it has; anything else as it was. */
 export function mistypedFlag(error: unknown, id: string, known: readonly string[]): unknown {
   const flags = (error as { flags?: unknown }).flags;
   if (!Array.isArray(flags) || !(error instanceof Error) || !error.message.startsWith('Nonexistent flag')) return error;
-  const command = `maint ${id.replaceAll(':', ' ')}`;
+  const command = id.replaceAll(':', ' ');
   const all = [...known, 'help'].sort();
   const unknown = flags.map((flag) => {
     const nearest = nearestText(bareName(String(flag)), all)?.replace(/[\w-]+(?=,| or |$)/g, '--$&');
     return `${flag}${nearest ? ` (did you mean ${nearest}?)` : ''}`;
   });
-  return new MaintError('E_USAGE', `${command} has no ${unknown.join(', no ')}.`, {
+  return new MaintError('E_USAGE', `maint ${command} has no ${unknown.join(', no ')}.`, {
     details: [`it has ${all.map((name) => `--${name}`).join(', ')}`],
-    next: [`${command} --help`],
+    next: [maint(command, { help: true })],
   });
 }
 
@@ -41,7 +43,10 @@ export function mistypedCommand(argv: readonly string[], ids: readonly string[])
         nearestNames(first, [...new Set(names.flatMap((name) => [name, name.split(' ')[0]!]))]);
   return new MaintError('E_USAGE', `maint has no command ${JSON.stringify(wanted)}.`, {
     details: [`it has ${(inTopic.length > 0 ? inTopic : names).join(', ')}`],
-    next: [...nearest.map((name) => `maint ${name}`), inTopic.length > 0 ? `maint ${first} --help` : 'maint --help'],
+    next: [
+      ...nearest.map((name) => maint(name)),
+      inTopic.length > 0 ? maint(first, { help: true }) : maint('', { help: true }),
+    ],
   });
 }
 
@@ -49,6 +54,6 @@ export function mistypedCommand(argv: readonly string[], ids: readonly string[])
 function flagAlone(flag: string, names: readonly string[]): MaintError {
   return new MaintError('E_USAGE', `The command stands first, and ${JSON.stringify(flag)} is not a command.`, {
     details: [`there are ${names.join(', ')}`],
-    next: ['maint --help', 'maint --version'],
+    next: [maint('', { help: true }), maint('', { version: true })],
   });
 }

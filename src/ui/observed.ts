@@ -1,8 +1,11 @@
 // What observe recorded: where it is, and what could not be seen.
+
 import { writeFileSync } from 'node:fs';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint } from '../errors/next.ts';
 import type { WorldFile } from '../runbook/world.ts';
+import { type Line, nextLine } from './next.ts';
 
 /** Only its owner reads it: what runs where is nobody else's business until somebody commits it. */
 export function writeWorld(path: string, file: WorldFile): void {
@@ -19,7 +22,7 @@ export function writeWorld(path: string, file: WorldFile): void {
             ? 'it may not be written'
             : String(code);
     throw new MaintError('E_NO_FILE', `${JSON.stringify(path)} was not written: ${why}.`, {
-      next: ['--output world.json'],
+      next: [advice('--output world.json')],
     });
   }
 }
@@ -28,12 +31,12 @@ export function observedJson(file: WorldFile, path: string): Record<string, unkn
   return { ok: true, exit: 0, verb: 'observe', output: path, ...facts(file), unseen: unseen(file) };
 }
 
-export function observedLines(file: WorldFile, path: string): string[] {
+export function observedLines(file: WorldFile, path: string): Line[] {
   const { steps, resources } = facts(file);
   return [
     `${file.environment} recorded: ${count(resources, 'thing')} of ${count(steps, 'step')} in ${path}.`,
     ...unseen(file).map(({ step, why }) => `  ? ${step}  ${why}`),
-    `Next: maint rehearse --world ${path}`,
+    nextLine(maint('rehearse', { world: path })),
   ];
 }
 

@@ -6,8 +6,9 @@ import type { ChosenQueue } from '../app/queue.ts';
 import { Unfinished } from '../engine/contract.ts';
 import type { QueueReplayed } from '../engine/io.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { advice, maint, type Next } from '../errors/next.ts';
+import { type Line, nextLine } from './next.ts';
 import { goOn } from './queue.ts';
-import { nextLine } from './result.ts';
 
 const HOLDER = /^w-[a-z0-9]+/;
 
@@ -15,7 +16,7 @@ export async function backfillByHand(
   app: App,
   { queue, step }: ChosenQueue,
   flags: ByHand,
-): Promise<{ place: string; done: QueueReplayed; lines: string[]; exit: ExitCode }> {
+): Promise<{ place: string; done: QueueReplayed; lines: Line[]; exit: ExitCode }> {
   const { told } = await import('../steps/backfill/backfill.ts');
   const { queuePlace } = await import('../clients/queue-place.ts');
   const params = paramsByHand(queue, step?.params, flags, app.options.env['MAINT_QUEUE_CREDENTIAL'] || undefined);
@@ -23,20 +24,28 @@ export async function backfillByHand(
   const done = await backfill(app, params, flags.release);
   try {
     const { summary, looks = [] } = told(done, params);
-    const lines = [
+    const lines: Line[] = [
       `${place}: ${summary.join(' · ')}.`,
       ...looks.map((look) => `  ! ${look}`),
-      nextLine(['maint queue status']),
+      nextLine(maint('queue status')),
     ];
     return { place, done, lines, exit: EXIT.DONE };
   } catch (error) {
     if (!(error instanceof Unfinished)) throw error;
-    const next = (error.next ?? '')
-      .replace(/maint end goes on; or close.*$/, 'maint queue backfill goes on')
-      .replace(/, then maint end$/, ', then maint queue backfill');
-    const holder = done.stopped?.why === 'held' ? HOLDER.exec(done.stopped.detail)?.[0] : undefined;
-    const on = holder === undefined ? [next, 'maint queue status'] : goOn(holder);
-    const lines = [`E_LEFT_BEHIND  ${place}: ${error.message}.`, nextLine(on)];
+    const lines: Line[] = [`E_LEFT_BEHIND  ${place}: ${error.message}.`, nextLine(...afterStopped(done))];
     return { place, done, lines, exit: EXIT.HUMAN };
   }
+}
+
+/** A hold is lifted by the end of its window; everything else lets the same command go on. */
+function afterStopped({ stopped }: QueueReplayed): Next[] {
+  const goesOn = maint('queue backfill', {}, 'goes on');
+  const look = maint('queue status');
+  if (stopped === undefined || stopped.why === 'dead_letters')
+    return [maint('queue list', { 'in-state': 'dead' }), advice('drop or requeue them'), goesOn, look];
+  if (stopped.why === 'unknown_outcome')
+    return [maint('queue list', { unknown: true }), advice('look at the service, requeue or drop'), goesOn, look];
+  if (stopped.why === 'running_elsewhere') return [advice('let it end, or stop it there'), goesOn, look];
+  const holder = stopped.why === 'held' ? HOLDER.exec(stopped.detail)?.[0] : undefined;
+  return holder === undefined ? [goesOn, look] : goOn(holder);
 }

@@ -1,7 +1,9 @@
 // What the commands of a queue share.
+
 import * as Flags from '@oclif/core/flags';
 import type { IntentState, Selection } from '../../packages/intents/src/index.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { blank, maint } from '../errors/next.ts';
 import { quoted } from '../runbook/problems.ts';
 import { runbookFlags, stateFlag } from './command.ts';
 import { parseSince } from './times.ts';
@@ -44,7 +46,7 @@ export function selectionOf(flags: Chosen): Selection {
     ...(window === undefined ? {} : { window }),
     ...(unknown ? { unknown: true } : {}),
     ...(parked ? { parked: true } : {}),
-    ...(before === undefined ? {} : { before: new Date(parseSince(before, 'before', 'maint queue list')) }),
+    ...(before === undefined ? {} : { before: new Date(parseSince(before, 'before', 'queue list')) }),
   };
 }
 
@@ -56,7 +58,7 @@ export function receiptsOf(words: readonly string[]): string[] {
     if (RECEIPT.test(word)) continue;
     throw new MaintError('E_USAGE', `${quoted(word)} is no receipt.`, {
       details: ['a receipt has 22 characters: letters, digits, - and _'],
-      next: ['maint queue list'],
+      next: [maint('queue list')],
     });
   }
   return [...new Set(words)];
@@ -72,9 +74,9 @@ export function oneOfBoth(verb: string, receipts: readonly string[], all: boolea
     {
       details: ['name receipts, or --all with what they have in common (--in-state, --surface, --of-window)'],
       next: [
-        `maint queue ${verb} RECEIPT --reason …`,
-        `maint queue ${verb} --all --in-state dead --reason …`,
-        'maint queue list',
+        maint([`queue ${verb}`, blank('RECEIPT')], { reason: blank('…') }),
+        maint(`queue ${verb}`, { all: true, 'in-state': 'dead', reason: blank('…') }),
+        maint('queue list'),
       ],
     },
   );

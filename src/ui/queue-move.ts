@@ -3,6 +3,7 @@
 import * as Flags from '@oclif/core/flags';
 import { chosenQueue, withQueue } from '../app/queue.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice } from '../errors/next.ts';
 import { byFlag, MaintCommand } from './command.ts';
 import { oneOfBoth, queueFlags, receiptsOf, selectionFlags, selectionOf } from './queue-flags.ts';
 
@@ -47,7 +48,7 @@ export abstract class QueueMove extends MaintCommand {
                 ({ receipt, state, surface, method, target }) =>
                   `${receipt}  ${state}  ${surface}  ${method} ${target}`,
               ),
-            next: ['the same with --yes', 'maint queue list with the same flags'],
+            next: [advice('the same with --yes'), advice('maint queue list with the same flags')],
           },
         );
       }

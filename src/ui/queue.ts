@@ -1,17 +1,18 @@
 // The queue of accepted writes as people read it. No header, no body and no value of a query stands in a list.
+
 import type { IntentDetail, IntentLine, MoveResult, Page, QueueStatus } from '../../packages/intents/src/index.ts';
 import type { QueueReplayed } from '../engine/io.ts';
 import { count, lasting, utc } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { advice, blank, maint, type Next } from '../errors/next.ts';
 import { clean, cut, pad, width } from './layout.ts';
-import { nextLine } from './result.ts';
+import { type Line, nextLine } from './next.ts';
 
 const STATES = ['queued', 'applying', 'applied', 'dead', 'dropped'] as const;
 const REASON_WIDTH = 60;
 
-export function statusLines(status: QueueStatus, now: number): string[] {
+export function statusLines(status: QueueStatus, now: number): Line[] {
   const { queue, states, surfaces, holds, parked, unknown, bytes, oldest, durability } = status;
-  const waits = states.queued + states.applying;
   return [
     `${queue}: ${STATES.filter((state) => states[state] > 0 || state === 'queued')
       .map((state) => `${state} ${states[state]}`)
@@ -34,29 +35,31 @@ export function statusLines(status: QueueStatus, now: number): string[] {
       ? [`  ! ${count(unknown, 'write')} of unknown outcome: sent, and nobody knows what came of it`]
       : []),
     `  ${size(bytes)} kept · survives the loss of ${durability.survives === 'process' ? 'a process only' : durability.survives === 'power' ? 'power' : 'its machine'} (${durability.proof})`,
-    nextLine(
-      states.dead > 0
-        ? ['maint queue list --in-state dead']
-        : waits > 0 && holds.length === 0
-          ? ['maint queue backfill']
-          : waits > 0 && holds[0] !== undefined
-            ? goOn(holds[0].window)
-            : ['maint queue list'],
-    ),
-  ].map(clean);
+    nextLine(...afterStatus(status)),
+  ].map(cleaned);
+}
+
+function afterStatus({ states, holds }: QueueStatus): Next[] {
+  if (states.dead > 0) return [maint('queue list', { 'in-state': 'dead' })];
+  if (states.queued + states.applying === 0) return [maint('queue list')];
+  return holds[0] === undefined ? [maint('queue backfill')] : goOn(holds[0].window);
+}
+
+function cleaned(line: Line): Line {
+  return typeof line === 'string' ? clean(line) : line;
 }
 
 /** A hold is lifted by the end of its window, or by hand where that window is over. */
-export function goOn(window: string): string[] {
-  return ['maint end (applies it)', `is ${window} over? maint queue backfill --release ${window}`];
+export function goOn(window: string): Next[] {
+  return [maint('end', {}, 'applies it'), maint('queue backfill', { release: window }, `is ${window} over?`)];
 }
 
 export function statusJson({ durability, limits, ...status }: QueueStatus): Record<string, unknown> {
   return { ok: true, exit: 0, ...status, durability, limits };
 }
 
-export function listLines({ intents, next }: Page<IntentLine>, now: number): string[] {
-  if (intents.length === 0) return ['No write in the queue fits.', nextLine(['maint queue status'])];
+export function listLines({ intents, next }: Page<IntentLine>, now: number): Line[] {
+  if (intents.length === 0) return ['No write in the queue fits.', nextLine(maint('queue status'))];
   const rows = intents.map((one) => [
     one.receipt,
     stateOf(one),
@@ -68,13 +71,16 @@ export function listLines({ intents, next }: Page<IntentLine>, now: number): str
   ]);
   return [
     ...table(rows),
-    nextLine([
-      `maint queue show ${intents[0]!.receipt}`,
-      ...(next === null ? [] : [`the next page: --after ${next}`]),
+    nextLine(
+      maint(['queue show', intents[0]!.receipt]),
+      ...(next === null ? [] : [advice(`the next page: --after ${next}`)]),
       ...(intents.some(({ state }) => state === 'dead')
-        ? ['maint queue requeue RECEIPT --reason …', 'maint queue drop RECEIPT --reason …']
+        ? [
+            maint(['queue requeue', blank('RECEIPT')], { reason: blank('…') }),
+            maint(['queue drop', blank('RECEIPT')], { reason: blank('…') }),
+          ]
         : []),
-    ]),
+    ),
   ];
 }
 
@@ -121,7 +127,7 @@ export function detailJson(detail: IntentDetail): Record<string, unknown> {
   };
 }
 
-export function showLines(one: IntentDetail, now: number): string[] {
+export function showLines(one: IntentDetail, now: number): Line[] {
   const rows: [string, string][] = [
     ['surface', one.surface],
     ...(one.tenant === '' ? [] : ([['tenant', one.tenant]] as [string, string][])),
@@ -139,31 +145,28 @@ export function showLines(one: IntentDetail, now: number): string[] {
       `${utc(at, { today: now })} ${from} → ${to} by ${by}: ${reason}`,
     ]),
   ];
-  const settled = one.state === 'applied' || one.state === 'dropped';
-  return [
-    `${one.receipt} is ${stateOf(one)}`,
-    ...table(rows),
-    nextLine(
-      settled && one.state === 'applied'
-        ? ['maint queue list']
-        : one.state === 'dropped'
-          ? [`maint queue requeue ${one.receipt} --reason …`]
-          : one.state === 'dead' || one.unknown
-            ? [`maint queue requeue ${one.receipt} --reason …`, `maint queue drop ${one.receipt} --reason …`]
-            : ['maint queue status', 'maint queue backfill'],
-    ),
-  ].map(clean);
+  return [`${one.receipt} is ${stateOf(one)}`, ...table(rows), nextLine(...afterShow(one))].map(cleaned);
 }
 
-export function movedLines(verb: 'drop' | 'requeue', { moved, refused }: MoveResult): string[] {
+function afterShow({ receipt, state, unknown }: IntentDetail): Next[] {
+  const requeue = maint(['queue requeue', receipt], { reason: blank('…') });
+  if (state === 'applied') return [maint('queue list')];
+  if (state === 'dropped') return [requeue];
+  if (state === 'dead' || unknown) return [requeue, maint(['queue drop', receipt], { reason: blank('…') })];
+  return [maint('queue status'), maint('queue backfill')];
+}
+
+export function movedLines(verb: 'drop' | 'requeue', { moved, refused }: MoveResult): Line[] {
   const done = verb === 'drop' ? 'dropped, and will never be applied' : 'queued again, at their places';
   return [
     `${count(moved.length, 'write')} ${done}.`,
     ...refused.map(({ receipt, why }) => `  ! ${receipt}  ${why}`),
     nextLine(
-      verb === 'drop' ? ['maint queue status'] : ['maint queue backfill', 'or maint end, where a window waits for it'],
+      ...(verb === 'drop'
+        ? [maint('queue status')]
+        : [maint('queue backfill'), maint('end', {}, 'where a window waits for it')]),
     ),
-  ].map(clean);
+  ].map(cleaned);
 }
 
 export function movedExit({ refused }: MoveResult): ExitCode {

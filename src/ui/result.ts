@@ -1,9 +1,12 @@
 // What a verb gave back, as text or as JSON; and an error in the same three lines: what, why, what to type.
-import type { NextCommand, VerbResult } from '../engine/verbs/result.ts';
+
+import type { VerbResult } from '../engine/verbs/result.ts';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
+import { advice, maint } from '../errors/next.ts';
 import { clean, pad, width } from './layout.ts';
+import { type Line, nextLine } from './next.ts';
 import { planLines } from './plan.ts';
 
 /** More than this belongs into --json. */
@@ -11,37 +14,23 @@ const DETAILS_MAX = 20;
 const COLUMN_MAX = 32;
 
 /** `exit`: with the exit code where it is not 0, for a log; on a terminal nobody needs it. */
-export function resultLines(result: VerbResult, more: { exit?: boolean; full?: boolean } = {}): string[] {
+export function resultLines(result: VerbResult, more: { exit?: boolean; full?: boolean } = {}): Line[] {
   const { headline, details, next } = result;
-  const lines = result.plan ? planLines(result.plan, { full: more.full === true }) : [];
+  const lines: Line[] = result.plan ? planLines(result.plan, { full: more.full === true }) : [];
   lines.push(clean(result.code ? `${result.code}  ${headline}` : headline), ...detailLines(details, DETAILS_MAX));
   // "Begin the end by 02:23Z:" is followed by what there is to type.
-  if (headline.endsWith(':') && details.length === 0) lines.push(...commandLines(next));
-  else if (next.length > 0) lines.push(nextLine(next.map(nextText)));
+  if (headline.endsWith(':') && details.length === 0) lines.push({ next, list: true });
+  else if (next.length > 0) lines.push(nextLine(...next));
   return more.exit ? withExit(lines, result.exit) : lines;
 }
 
-export function errorLines(error: MaintError, more: { exit?: boolean } = {}): string[] {
-  const lines = [clean(`${error.code}  ${error.message}`), ...detailLines(error.details, Number.POSITIVE_INFINITY)];
-  if (error.next.length > 0) lines.push(nextLine(error.next));
+export function errorLines(error: MaintError, more: { exit?: boolean } = {}): Line[] {
+  const lines: Line[] = [
+    clean(`${error.code}  ${error.message}`),
+    ...detailLines(error.details, Number.POSITIVE_INFINITY),
+  ];
+  if (error.next.length > 0) lines.push(nextLine(...error.next));
   return more.exit ? withExit(lines, error.exit) : lines;
-}
-
-/** "need longer? maint extend", "when etl has finished, maint start", "maint end by 02:23Z", "maint abort (undo everything)" */
-export function nextText({ command, why }: NextCommand): string {
-  if (!why) return command;
-  if (why.endsWith('?')) return `${why} ${command}`;
-  if (why.startsWith('when ')) return `${why}, ${command}`;
-  return why.startsWith('by ') ? `${command} ${why}` : `${command} (${why})`;
-}
-
-export function nextLine(next: readonly string[]): string {
-  return `Next: ${next.map(clean).join(' · ')}`;
-}
-
-function commandLines(next: readonly NextCommand[]): string[] {
-  const commands = Math.max(...next.map(({ command }) => width(command)));
-  return next.map(({ command, why }) => `  ${why ? `${pad(command, commands)}   ${why}` : command}`);
 }
 
 /** Those of two columns stand below each other. */
@@ -57,9 +46,13 @@ function detailLines(details: readonly string[], most: number): string[] {
   return left > 0 ? [...lines, `  … and ${count(left, 'more', 'more')} (--json has them all)`] : lines;
 }
 
-function withExit(lines: readonly string[], exit: number): string[] {
+function withExit(lines: readonly Line[], exit: number): Line[] {
   if (exit === EXIT.DONE) return [...lines];
-  return lines.map((line, at) => (at === lines.length - 1 ? `${line}  exit ${exit}` : line));
+  const after = `  exit ${exit}`;
+  return lines.map((line, at) => {
+    if (at < lines.length - 1) return line;
+    return typeof line === 'string' ? `${line}${after}` : { ...line, after };
+  });
 }
 
 /** The documented shape of --json: docs/json.md. */
@@ -83,13 +76,13 @@ export function errorJson(error: MaintError): Record<string, unknown> {
     code: error.code,
     headline: error.message,
     details: error.details,
-    next: error.next.map((command) => ({ command })),
+    next: error.next,
     ...problems,
   };
 }
 
 /** Everything that is thrown, as an error of the catalogue. `command` is the one whose help tells more. */
-export function asMaintError(error: unknown, command = 'maint'): MaintError {
+export function asMaintError(error: unknown, command = ''): MaintError {
   if (error instanceof MaintError) {
     // oclif puts its own words around what a flag's parser throws
     error.message = error.message.replace(/^Parsing --[\w-]+\s+/, '').replace(/\nSee more help with --help$/, '');
@@ -98,13 +91,13 @@ export function asMaintError(error: unknown, command = 'maint'): MaintError {
   const thrown = error instanceof Error ? error : new Error(String(error));
   if (thrown.name === 'NewerStore' && 'version' in thrown) {
     return new MaintError('E_NEWER_STATE', `${thrown.message}; this is an older one. Nothing changed.`, {
-      next: [`install maint ${thrown.version} or later, then the same command again`],
+      next: [advice(`install maint ${thrown.version} or later, then the same command again`)],
     });
   }
   const oclif = (thrown as { oclif?: { exit?: number } }).oclif;
   if (oclif)
     return new MaintError('E_USAGE', usageText(thrown.message), {
-      next: [/flag window/.test(thrown.message) ? 'maint start --window 30m' : `${command} --help`],
+      next: [/flag window/.test(thrown.message) ? maint('start', { window: '30m' }) : maint(command, { help: true })],
       cause: error,
     });
   return new MaintError('E_BUG', `${thrown.name}: ${thrown.message}`, {
@@ -112,7 +105,7 @@ export function asMaintError(error: unknown, command = 'maint'): MaintError {
       .split('\n')
       .slice(1, 6)
       .map((line) => line.trim()),
-    next: ['maint status', 'please report this'],
+    next: [maint('status'), advice('please report this')],
     cause: error,
   });
 }

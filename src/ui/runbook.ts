@@ -1,8 +1,11 @@
 // runbook check and runbook show, as people read them.
+
 import { count, lasting } from '../engine/words.ts';
+import { maint } from '../errors/next.ts';
 import type { Runbook } from '../runbook/load.ts';
 import type { ShownRunbook, ShownStep } from '../runbook/show.ts';
 import { warningsOf } from '../runbook/warnings.ts';
+import { type Line, nextLine } from './next.ts';
 
 interface Checked {
   runbook: Runbook;
@@ -11,7 +14,7 @@ interface Checked {
   variables: number | undefined;
 }
 
-export function checkedLines({ runbook, path, variables }: Checked): string[] {
+export function checkedLines({ runbook, path, variables }: Checked): Line[] {
   const { steps, surfaces, surfacesPath, environments } = runbook;
   const parts = [
     count(steps.length, 'step'),
@@ -22,7 +25,7 @@ export function checkedLines({ runbook, path, variables }: Checked): string[] {
   return [
     `${path}: 0 problems (${parts.join(' · ')}).`,
     ...warningsOf(runbook).map((warning) => `  ! ${warning}`),
-    variables === undefined ? 'Next: maint runbook check --secrets · maint rehearse' : 'Next: maint rehearse',
+    nextLine(...(variables === undefined ? [maint('runbook check', { secrets: true })] : []), maint('rehearse')),
   ];
 }
 

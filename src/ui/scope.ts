@@ -1,9 +1,11 @@
 // The surfaces as a table, and what of them somebody should look at.
+
 import { count } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { advice, blank, maint, type Next } from '../errors/next.ts';
 import type { ListedSurface, Scope } from '../report/scope.ts';
 import { clean, pad, width } from './layout.ts';
-import { nextLine } from './result.ts';
+import { type Line, nextLine } from './next.ts';
 
 export interface Listed {
   path: string | undefined;
@@ -12,11 +14,11 @@ export interface Listed {
   shortestTokenLifeMs: number | undefined;
 }
 
-export function listLines({ path, runbook, surfaces }: Listed): string[] {
+export function listLines({ path, runbook, surfaces }: Listed): Line[] {
   if (path === undefined || surfaces.length === 0)
     return [
       `${runbook} names no surfaces: guards refuse unsafe methods and pass safe ones, and nobody knocks.`,
-      nextLine(['write surfaces.yaml and add `surfaces: ./surfaces.yaml`', 'docs/surfaces.md']),
+      nextLine(advice('write surfaces.yaml and add `surfaces: ./surfaces.yaml`'), advice('docs/surfaces.md')),
     ];
   return [
     `${path}: ${count(surfaces.length, 'surface')}; what none names is refused where its method is unsafe.`,
@@ -36,7 +38,7 @@ export function listLines({ path, runbook, surfaces }: Listed): string[] {
         ].join(' · '),
       ]),
     ),
-    nextLine(['maint scope check (what the guards have seen)']),
+    nextLine(maint('scope check', {}, 'what the guards have seen')),
   ];
 }
 
@@ -56,7 +58,7 @@ export function scopeLook({ unnamed, unknown, neverSeen, canaries, guards }: Sco
   return unnamed.length + unknown.length + neverSeen.length + wrote + mute + other;
 }
 
-export function scopeLines(scope: Scope): string[] {
+export function scopeLines(scope: Scope): Line[] {
   const { surfaces, unnamed, unknown, guards, canaries, neverSeen } = scope;
   const answered = guards.filter(({ problem }) => problem === null).length;
   const look = scopeLook(scope);
@@ -80,7 +82,7 @@ export function scopeLines(scope: Scope): string[] {
     }),
     ...(canaries.length === 0 ? ['  ? no canary has knocked yet: verify/endpoints does, while a window is open'] : []),
   ];
-  return [...lines.map(clean), nextLine(nextOf(scope))];
+  return [...lines.map(clean), nextLine(...nextOf(scope))];
 }
 
 function otherList({ guard, list, lacks, extra }: Scope['guards'][number]): string[] {
@@ -97,15 +99,18 @@ function some(names: readonly string[]): string {
   return names.length <= 5 ? names.join(', ') : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`;
 }
 
-function nextOf({ unnamed, guards }: Scope): string[] {
+function nextOf({ unnamed, guards }: Scope): Next[] {
   const first = unnamed[0];
   if (first)
-    return [`name it: a surface with match: { methods: [${first.method}], path: "${first.path}" }`, 'maint scope list'];
+    return [
+      advice(`name it: a surface with match: { methods: [${first.method}], path: "${first.path}" }`),
+      maint('scope list'),
+    ];
   const old = guards.find(({ list }) => list === 'other');
-  if (old) return [`deploy ${old.guard} with surfaces.yaml, and start it again`, 'maint scope list'];
+  if (old) return [advice(`deploy ${old.guard} with surfaces.yaml, and start it again`), maint('scope list')];
   if (guards.some(({ problem }) => problem !== null))
-    return ['maint scope check --guard https://…', 'maint scope list'];
-  return ['maint scope list', 'maint verify'];
+    return [maint('scope check', { guard: blank('https://…') }), maint('scope list')];
+  return [maint('scope list'), maint('verify')];
 }
 
 export function scopeJson(scope: Scope): Record<string, unknown> {

@@ -1,20 +1,22 @@
 // status in words and as JSON: what the eye saw, again and again where somebody follows.
+
 import type { App } from '../app/app.ts';
 import { Eye, type SeenNone, type SeenWindow } from '../app/eye.ts';
 import type { Recorded } from '../engine/events.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
-import type { NextCommand } from '../engine/verbs/result.ts';
 import { span, utc } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
+import { because, blank, maint, type Next, there } from '../errors/next.ts';
 import { progressOf } from './follow.ts';
 import { guardsLine, writtenLine } from './guards.ts';
-import { nextLine, nextText } from './result.ts';
+import { dress } from './layout.ts';
+import { type Line, nextLine, rendered } from './next.ts';
 
 export interface StatusView {
   exit: ExitCode;
   /** nobody needs to watch it any longer */
   over: boolean;
-  lines: string[];
+  lines: Line[];
   json: Record<string, unknown>;
 }
 export interface StatusOptions {
@@ -61,8 +63,8 @@ export async function* statusView(app: App, options: StatusOptions): AsyncGenera
 }
 
 /** Without what changes by itself from one look to the next. */
-function steady(lines: readonly string[]): string {
-  return lines
+function steady(lines: readonly Line[]): string {
+  return dress(rendered(lines), { colours: false })
     .join('\n')
     .replace(/\(\S+( \S+)? left\)|OVERDUE by \S+( \S+)? ·|last seen \S+|(refused|queued|still in flight) [\d,]+/g, '');
 }
@@ -99,7 +101,7 @@ function windowView({ status, notes, guards, writes }: SeenWindow, failOn: Statu
     lines: [
       ...status.lines.slice(0, 1),
       ...[...status.lines.slice(1), ...(seen === '' ? [] : [seen]), ...notes].map((line) => `  ${line}`),
-      nextLine(status.next.map(nextText)),
+      nextLine(...status.next),
     ],
     json: {
       ok: exit === EXIT.DONE,
@@ -130,7 +132,7 @@ function noneView(seen: SeenNone, failOn: StatusOptions['failOn']): StatusView {
   return {
     exit,
     over: true,
-    lines: [first, ...details.map((line) => `  ${line}`), nextLine(next.map(nextText))],
+    lines: [first, ...details.map((line) => `  ${line}`), nextLine(...next)],
     json: {
       ok: exit === EXIT.DONE,
       exit,
@@ -149,26 +151,26 @@ function noneView(seen: SeenNone, failOn: StatusOptions['failOn']): StatusView {
 function withoutWindow(
   { environment, holders, notAsked, left, last }: SeenNone,
   failOn: StatusOptions['failOn'],
-): { exit: ExitCode; first: string; next: NextCommand[] } {
-  const start: NextCommand = { command: 'maint start --window 30m' };
-  const again: NextCommand = { command: 'maint status', why: 'looks again' };
+): { exit: ExitCode; first: string; next: Next[] } {
+  const start = maint('start', { window: '30m' });
+  const again = maint('status', {}, 'looks again');
   const env = environment ?? 'this environment';
   const mine = holders.find(({ id }) => id === last);
   const holder = mine ?? holders[0];
   if (holder) {
     const { id, step, since, until, reason } = holder;
     const which = `${step} still holds ${id}, ${span(since, until)}, "${reason}"`;
-    const remove: NextCommand = { command: `maint end --holder ${id} --reason …`, why: 'takes it out' };
+    const remove = maint('end', { holder: id, reason: blank('…') }, 'takes it out');
     if (mine)
       return { exit: EXIT.HUMAN, first: `${env} is STILL READ-ONLY: its window is over, but ${which}`, next: [remove] };
-    const ask: NextCommand = { command: 'maint end', why: 'where it was started' };
+    const ask = there(maint('end', {}, 'where it was started'));
     const first = `${env} has no window in this state, but ${which}: writes are refused, and this state does not know that window`;
-    return { exit: EXIT.OPEN, first, next: [ask, { ...remove, why: 'nobody will ever end it?' }] };
+    return { exit: EXIT.OPEN, first, next: [ask, because(remove, 'nobody will ever end it?')] };
   }
   if (left) {
     const is = left.writes === 'refused' ? `is STILL READ-ONLY: ${left.what}` : `may still be read-only: ${left.what}`;
     const first = `${env} ${is} · a wall of ${left.window} was given up`;
-    return { exit: EXIT.HUMAN, first, next: [again, { command: `maint end --holder ${left.window} --reason …` }] };
+    return { exit: EXIT.HUMAN, first, next: [again, maint('end', { holder: left.window, reason: blank('…') })] };
   }
   const none = environment ? `${environment} has no open window` : 'No window is open';
   const [unasked] = notAsked;

@@ -1,7 +1,10 @@
 // The plugins as a list, and each with its params and an example; docs/steps.md says the same as Markdown.
+
 import { MaintError } from '../errors/catalogue.ts';
+import { maint } from '../errors/next.ts';
 import { nearestNames } from '../runbook/nearest.ts';
 import type { PluginInfo, PluginParam } from '../runbook/plugins.ts';
+import { type Line, nextLine } from './next.ts';
 
 /** All, one by its name, or a family: "flag", "notice". */
 export function chosenPlugins(all: readonly PluginInfo[], wanted: string | undefined): PluginInfo[] {
@@ -13,17 +16,17 @@ export function chosenPlugins(all: readonly PluginInfo[], wanted: string | undef
   const nearest = nearestNames(wanted, names);
   throw new MaintError('E_USAGE', `No plugin is called ${JSON.stringify(wanted)}.`, {
     details: [`there are ${names.join(', ')}`],
-    next: [...nearest.map((name) => `maint steps ${name}`), 'maint steps'],
+    next: [...nearest.map((name) => maint(['steps', name])), maint('steps')],
   });
 }
 
-export function stepsLines(plugins: readonly PluginInfo[], wanted: string | undefined): string[] {
+export function stepsLines(plugins: readonly PluginInfo[], wanted: string | undefined): Line[] {
   if (wanted !== undefined) return plugins.flatMap((one, i) => [...(i > 0 ? [''] : []), ...detailLines(one)]);
   const width = Math.max(...plugins.map((one) => one.name.length));
   const roles = Math.max(...plugins.map((one) => one.role.length));
   return [
     ...plugins.map((one) => `  ${one.name.padEnd(width)}  ${one.role.padEnd(roles)}  ${one.summary}`),
-    `Next: maint steps ${plugins[0]?.name}`,
+    nextLine(maint(['steps', plugins[0]!.name])),
   ];
 }
 

@@ -2,6 +2,7 @@
 
 import type { VerbResult } from '../engine/verbs/result.ts';
 import type { Verified } from '../engine/verbs/verify.ts';
+import type { Line } from './next.ts';
 import { resultLines } from './result.ts';
 
 const MARKS: Readonly<Record<Verified['outcome'], string>> = {
@@ -14,7 +15,7 @@ const MARKS: Readonly<Record<Verified['outcome'], string>> = {
   fail: '✘',
 };
 
-export function verifiedLines(result: VerbResult & { verified: Verified[] }): string[] {
+export function verifiedLines(result: VerbResult & { verified: Verified[] }): Line[] {
   const width = Math.max(4, ...result.verified.map((one) => one.step.length));
   const rows = result.verified.map((one) => {
     const text = [one.summary, ...one.findings].filter((part) => part !== '').join(' · ') || one.outcome;

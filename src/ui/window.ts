@@ -1,8 +1,11 @@
 // The file of a window that goes to another laptop, and what is said about it.
+
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';
+import { advice, maint, there } from '../errors/next.ts';
 import type { WindowFile } from '../runbook/window-file.ts';
+import { type Line, nextLine } from './next.ts';
 
 /** Made empty at once, so that nothing is handed over to a place that takes no file; gone again where nothing was written. */
 export function reserveFile(path: string, shown: string): { write(text: string): void; close(): void } {
@@ -17,7 +20,10 @@ export function reserveFile(path: string, shown: string): { write(text: string):
             ? 'it may not be written'
             : String(code);
     return new MaintError('E_NO_FILE', `${JSON.stringify(shown)} was not written: ${why}.`, {
-      next: ['another file: --output', 'handed over already? the same command writes the file once more'],
+      next: [
+        advice('another file: --output'),
+        advice('handed over already? the same command writes the file once more'),
+      ],
       cause: error,
     });
   };
@@ -61,12 +67,16 @@ export function exportedJson(file: WindowFile, path: string, flag: boolean): Rec
   };
 }
 
-export function exportedLines(file: WindowFile, path: string, flag: boolean): string[] {
+export function exportedLines(file: WindowFile, path: string, flag: boolean): Line[] {
   const { window, environment, live, copy, events } = file;
   const what = `${environment}: ${window} (${count(events.length, 'event')})`;
   if (live && copy)
-    return [`${what} is copied to ${path}, for reading. This state goes on acting on it.`, 'Next: maint status'];
-  if (!live) return [`${what} is copied to ${path}. It is over.`, `Next: elsewhere, maint window import ${path}`];
+    return [`${what} is copied to ${path}, for reading. This state goes on acting on it.`, nextLine(maint('status'))];
+  if (!live)
+    return [
+      `${what} is copied to ${path}. It is over.`,
+      nextLine(there(maint(['window import', path], {}, 'elsewhere,'))),
+    ];
   return [
     `${what} is handed over to ${path}. This state does not act on it any more; nothing else has changed.`,
     'The file is the window now: take it in once, in one place.',
@@ -75,6 +85,9 @@ export function exportedLines(file: WindowFile, path: string, flag: boolean): st
       : [
           'Its runbook has no flag step: nothing can tell two laptops that both take it in, and nothing refuses writes.',
         ]),
-    `Next: on the other laptop, maint window import ${path} · back here, maint window import ${path}`,
+    nextLine(
+      there(maint(['window import', path], {}, 'on the other laptop,')),
+      maint(['window import', path], {}, 'back here,'),
+    ),
   ];
 }

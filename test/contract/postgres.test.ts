@@ -154,7 +154,7 @@ describeWith('postgres', 'Postgres', () => {
       expect(await failure(within(server.url, schema), write)).toMatchObject({
         code: 'E_STATE',
         message: expect.stringContaining('holds tables of another program: events, migrations'),
-        next: [expect.stringContaining('?schema=')],
+        next: [{ advice: expect.stringContaining('?schema=') }],
       });
     expect(
       await server.sql(
@@ -213,7 +213,7 @@ describeWith('postgres', 'Postgres', () => {
     expect(error).toMatchObject({
       code: 'E_STATE',
       message: expect.stringContaining('did not say whether'),
-      next: [expect.stringContaining('again')],
+      next: [{ advice: expect.stringContaining('again') }],
     });
     await until(async () => (await journal.read('w-1')).length === 2);
     await journal.end();
@@ -551,7 +551,7 @@ describeWith('postgres', 'TLS', () => {
         code: 'E_STATE',
         exit: 64,
         message: expect.stringMatching(words),
-        next: [expect.stringMatching(next!)],
+        next: [{ advice: expect.stringMatching(next!) }],
       });
   });
 
@@ -589,7 +589,7 @@ describeWith('postgres', 'TLS', () => {
         expect(await failure(`${plain.url}?sslmode=require`)).toMatchObject({
           code: 'E_STATE',
           message: expect.stringContaining('does not speak TLS'),
-          next: [expect.stringContaining('sslmode=disable')],
+          next: [{ advice: expect.stringContaining('sslmode=disable') }],
         });
         expect(await failure(`${plain.url.replace(/\w+$/, 'none')}`)).toMatchObject({
           message: expect.stringContaining('has no such database'),

@@ -253,7 +253,11 @@ describe('the file', () => {
     const before = listing();
     for (const write of [false, true]) {
       const error = await failure(write);
-      expect(error).toMatchObject({ code: 'E_STATE', exit: 64, next: [expect.stringContaining('--state')] });
+      expect(error).toMatchObject({
+        code: 'E_STATE',
+        exit: 64,
+        next: [{ advice: expect.stringContaining('--state') }],
+      });
       expect(error.message).toMatch(words);
       expect(error.message).toContain(state);
     }
@@ -314,7 +318,7 @@ describe('the file', () => {
         await expect(journal.append(lease, 'w-1', [{ type: 'overdue' }, big])).rejects.toMatchObject({
           code: 'E_STATE',
           message: `the state file ${state} is on a full disk`,
-          next: [expect.stringContaining('make room')],
+          next: [{ advice: expect.stringContaining('make room') }],
         });
         expect(await journal.read('w-1')).toHaveLength(1);
         expect(await journal.append(lease, 'w-1', [{ type: 'overdue' }])).toMatchObject([{ seq: 2 }]);

@@ -235,7 +235,7 @@ describe('maint queue backfill', () => {
     expect(refused).toMatchObject({
       code: 68,
       stdout: expect.stringMatching(
-        /E_LEFT_BEHIND.*1 write left, the service refuses the credential[\s\S]*Next: maint queue backfill --queue queue.db goes on/,
+        /E_LEFT_BEHIND.*1 write left, the service refuses the credential[\s\S]*Next: maint queue backfill --queue queue.db \(goes on\)/,
       ),
     });
     expect(refused.output).not.toContain('wrong-token-here');

@@ -41,7 +41,11 @@ test('without a notice step nobody was told of a window that was announced', asy
   expect(said.headline).toBe(
     'prod is planned to be read-only 02:00–02:30 UTC on 2036-12-01. Nobody was told: this runbook has no notice step.',
   );
-  expect(said.next).toContainEqual({ command: 'maint steps notice', why: 'what can tell people' });
+  expect(said.next).toContainEqual({
+    command: 'maint steps notice',
+    argv: ['maint', 'steps', 'notice'],
+    why: 'what can tell people',
+  });
 });
 
 test('a note in a runbook without a notice reaches who is refused, and nobody else', async () => {

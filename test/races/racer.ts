@@ -13,6 +13,7 @@ import type { Prepared, VerbHost, VerbResult } from '../../src/engine/verbs/resu
 import { start } from '../../src/engine/verbs/start.ts';
 import { liveWindow } from '../../src/engine/verbs/windows.ts';
 import { MaintError } from '../../src/errors/catalogue.ts';
+import { maint } from '../../src/errors/next.ts';
 import { openJournal } from '../../src/store/index.ts';
 
 export type RaceVerb = 'start' | 'end' | 'extend' | 'abort';
@@ -113,8 +114,8 @@ async function verb(order: Extract<Order, { do: 'race' }>): Promise<VerbResult> 
         windowMs: 1_800_000,
         reason: 'race',
         dryRun: false,
-        again: 'maint start',
-        longer: () => 'maint start',
+        again: maint('start'),
+        longer: () => maint('start'),
         ...lease,
       },
     });

@@ -64,5 +64,16 @@ export async function maint(
   argv: readonly string[],
   options: { cwd: string; env?: Record<string, string> },
 ): Promise<Ran> {
-  return await begin(argv, options).ended;
+  const ran = await begin(argv, options).ended;
+  if (argv.includes('--json')) await expectTypeable(ran.stdout);
+  return ran;
+}
+
+/** Throws where a document names a next command that its own command would not take. */
+async function expectTypeable(stdout: string): Promise<void> {
+  for (const [, text] of stdout.matchAll(/^ *"argv": (\[[^\]]*\])/gm)) {
+    const { refusedBy } = await import('./next-commands.ts');
+    const refused = await refusedBy(JSON.parse(text!) as string[]);
+    if (refused !== undefined) throw new Error(`a next command that nobody could type: ${refused}`);
+  }
 }

@@ -4,7 +4,9 @@ import { z } from 'zod';
 const time = z.iso.datetime();
 const ms = z.number().nonnegative();
 const texts = z.array(z.string());
-const next = z.array(z.strictObject({ command: z.string(), why: z.string().optional() }));
+const next = z.array(
+  z.strictObject({ command: z.string(), argv: z.array(z.string()).optional(), why: z.string().optional() }),
+);
 const state = z.record(z.string(), z.unknown()).nullable();
 
 export const ErrorShape = z.strictObject({

@@ -12,6 +12,7 @@ import { start } from '../../src/engine/verbs/start.ts';
 import { liveWindow } from '../../src/engine/verbs/windows.ts';
 import { fold, type WindowState } from '../../src/engine/window.ts';
 import { MaintError, OuterError } from '../../src/errors/catalogue.ts';
+import { maint } from '../../src/errors/next.ts';
 import { brokenConnection, type FakeWorld, fakeSteps, fakeWorld } from './fake-world.ts';
 import { memoryJournal } from './memory-journal.ts';
 import { type Clocks, type Timed, VirtualTime } from './virtual-time.ts';
@@ -154,8 +155,8 @@ export class Team {
           windowMs: WINDOW_MS,
           reason: 'test',
           dryRun: false,
-          again: 'maint start',
-          longer: () => 'maint start',
+          again: maint('start'),
+          longer: () => maint('start'),
           ...lease,
         },
       });

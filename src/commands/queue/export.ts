@@ -1,6 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintError } from '../../errors/catalogue.ts';
+import { maint } from '../../errors/next.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags, selectionFlags, selectionOf } from '../../ui/queue-flags.ts';
 
@@ -25,7 +26,7 @@ export class QueueExport extends MaintCommand {
     const { bodies, output } = flags;
     if (bodies && output === undefined)
       throw new MaintError('E_USAGE', 'Bodies are the users’ own data and are not printed.', {
-        next: ['maint queue export --bodies --output accepted.ndjson'],
+        next: [maint('queue export', { bodies: true, output: 'accepted.ndjson' })],
       });
     const { exportTo } = await import('../../ui/queue-export.ts');
     const { queue } = await chosenQueue(app, { runbook: flags.runbook, environment: flags.env }, flags.queue);

@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { chosenQueue, withQueue } from '../../app/queue.ts';
 import { MaintError } from '../../errors/catalogue.ts';
+import { maint } from '../../errors/next.ts';
 import { MaintCommand } from '../../ui/command.ts';
 import { queueFlags, receiptsOf } from '../../ui/queue-flags.ts';
 
@@ -22,7 +23,7 @@ export class QueueShow extends MaintCommand {
     if (!one)
       throw new MaintError('E_QUEUE', `No write of the queue has the receipt ${receipt}.`, {
         details: ['settled writes are forgotten after their retention, seven days unless the guards say otherwise'],
-        next: ['maint queue list'],
+        next: [maint('queue list')],
       });
     await this.print(this.wantsJson ? { ok: true, exit: 0, ...detailJson(one) } : showLines(one, Date.now()), 0);
   }

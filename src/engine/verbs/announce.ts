@@ -1,6 +1,8 @@
 // announce: people are told beforehand; nothing else is touched. Again: moves it. start adopts it, abort cancels it.
+
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { advice, maint } from '../../errors/next.ts';
 import { converge } from '../converge.ts';
 import type { JournalEvent } from '../events.ts';
 import { type Looking, plan } from '../plan.ts';
@@ -28,7 +30,7 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
   const until = new Date(Date.parse(startsAt) + options.windowMs).toISOString();
   if (Date.parse(startsAt) <= (await host.journal.now()))
     throw new MaintError('E_USAGE', `--at ${startsAt} is in the past. Nothing changed.`, {
-      next: ['maint announce --at 2026-12-01T02:00Z --window 30m', 'now? maint start --window 30m'],
+      next: [maint('announce', { at: '2026-12-01T02:00Z', window: '30m' }), maint('start', { window: '30m' }, 'now?')],
     });
   const before = await liveWindow(host, environment, prepared);
   if (before) mustBeAhead(before);
@@ -53,14 +55,14 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       headline: `${count(planned.changes, 'change')} planned for ${environment}, nothing written.`,
       details: [],
       look: 0,
-      next: [{ command: 'the same without --dry-run', why: 'do it' }],
+      next: [advice('the same without --dry-run (do it)')],
       plan: planned,
     };
   }
   return await withLease(host, environment, 'announce', options, async (run) => {
     let state = await liveWindow(host, environment, prepared);
     if (state && state.id !== before?.id) throw openAlready(state, 'was opened by somebody else meanwhile');
-    if (before && !state) throw endedMeanwhile(before.id, 'maint status');
+    if (before && !state) throw endedMeanwhile(before.id, maint('status'));
     if (state) mustBeAhead(state);
     const began: JournalEvent = { type: 'run', state: 'began', verb: 'announce', owner: run.lease.owner.name };
     const moved = state !== undefined;
@@ -84,7 +86,7 @@ export async function announce(host: VerbHost, prepared: Prepared, options: Anno
       look: thingsToLookAt(state).length,
       next: [
         ...adoptOrCancel(options.windowMs),
-        ...(notices.length === 0 ? [{ command: 'maint steps notice', why: 'what can tell people' }] : []),
+        ...(notices.length === 0 ? [maint(['steps', 'notice'], {}, 'what can tell people')] : []),
       ],
       state,
     };

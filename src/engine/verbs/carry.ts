@@ -1,9 +1,11 @@
 // A window goes to another state: this one closes it and says where it went, the other one takes it in. At no time do
 // two states act on it. Of the outer world only the flag is touched, which says from then on which state carries the
 // window: a file can be taken in twice, and the second one finds that out there (docs/adr/0006).
+
 import { isDeepStrictEqual } from 'node:util';
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { advice, blank, maint, there } from '../../errors/next.ts';
 import type { Holder, Resource, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import type { Recorded } from '../events.ts';
@@ -68,7 +70,7 @@ export async function takeIn(
     throw new MaintError(
       'E_REFUSED',
       `${from} is a copy of ${id}, and the state that it comes from still acts on it: two must not. Nothing changed.`,
-      { next: [`to hand it over, there: maint window export ${id}`] },
+      { next: [there(maint(['window export', id], {}, 'to hand it over, there:'))] },
     );
   return await withLease(host, environment, 'window import', options, async (run) => {
     await refuseTwice(host, file);
@@ -102,7 +104,7 @@ export async function takeIn(
         : `${environment}: ${id} is in ${journal.address} now, for reading: it is over.`,
       details: marked,
       look: marked.length,
-      next: file.live ? [{ command: 'maint status' }, { command: 'maint end' }] : [{ command: `maint report ${id}` }],
+      next: file.live ? [maint('status'), maint('end')] : [maint(['report', id])],
       state,
     };
   });
@@ -192,8 +194,9 @@ function elsewhere(id: string, { step, carrier, holder }: Other): MaintError {
     `${id} is carried by another state: ${step} says so (${carrier}, until ${utc(holder.until, { seconds: false })}). The same file was taken in there, and two must not act on it. Nothing changed.`,
     {
       next: [
-        'end it there',
-        `is that laptop lost? maint window import FILE --takeover; a state that has it already makes the FILE: maint window export ${id}`,
+        advice('end it there'),
+        maint(['window import', blank('FILE')], { takeover: true }, 'is that laptop lost?'),
+        there(maint(['window export', id], {}, 'a state that has it already makes the FILE:')),
       ],
     },
   );
@@ -213,12 +216,12 @@ async function refuseTwice(host: VerbHost, file: TakeIn): Promise<void> {
 
 function here(id: string, address: string): MaintError {
   return new MaintError('E_REFUSED', `${id} is in ${address} already. Nothing changed.`, {
-    next: [`maint report ${id}`, 'another state: --state'],
+    next: [maint(['report', id]), advice('another state: --state')],
   });
 }
 
 export function unknownWindow(id: string): MaintError {
   return new MaintError('E_NO_WINDOW', `No window is called ${id} in this state. Nothing changed.`, {
-    next: ['maint history', 'another state: --state'],
+    next: [maint('history'), advice('another state: --state')],
   });
 }

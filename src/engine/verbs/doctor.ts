@@ -1,13 +1,15 @@
 // doctor: each step asked by itself, with the time that it took: can it be reached, is it allowed, can it be used? The
 // same plan as a start's, and the same list of troubles.
+
 import { EXIT } from '../../errors/exit-codes.ts';
+import type { Next } from '../../errors/next.ts';
 import type { Step } from '../contract.ts';
 import { type Looking, plan } from '../plan.ts';
 import { monotonicNow } from '../run.ts';
 import { troublesOf } from '../usable.ts';
 import { count } from '../words.ts';
 import { rehearsedWindow } from './rehearse.ts';
-import type { NextCommand, Prepared, VerbHost, VerbResult } from './result.ts';
+import type { Prepared, VerbHost, VerbResult } from './result.ts';
 
 export interface Examined {
   /** a step's id, `variables` or `state` */
@@ -80,7 +82,7 @@ function effectOf({ fatal, reads }: { fatal: boolean; reads: boolean }): string 
   return reads ? 'a start would only say so' : 'a start would be refused';
 }
 
-export function doctored(environment: string, rows: Examined[], again: NextCommand[]): Doctored {
+export function doctored(environment: string, rows: Examined[], again: Next[]): Doctored {
   const problems = rows.filter(({ verdict }) => verdict === 'problem').length;
   const look = rows.filter(({ verdict }) => verdict === 'warning').length;
   return {

@@ -1,6 +1,8 @@
 // end and abort: the way back. It goes past failures and reports each; the same verb again tries only what is left.
+
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { blank, maint, type Next, there } from '../../errors/next.ts';
 import type { StepFailure } from '../acting.ts';
 import { actionEdges } from '../actions.ts';
 import { beginAudit, writesFound } from '../audit.ts';
@@ -16,7 +18,7 @@ import { actionKey, soakVerdict, stillOurs, type WindowState } from '../window.t
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines, thingsToLookAt } from './failures.ts';
-import { failed, type NextCommand, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
 import { afterOpening, lookAtWalls, lookingOf, openText, readOnlyText, writesNow } from './walls.ts';
 import { foreignHolders, liveWindow } from './windows.ts';
@@ -52,11 +54,12 @@ export async function nothingToEnd(
         `${environment} has no window in this state, but ${orphan.step} still holds ${orphan.id} until ${utc(orphan.until, { seconds: false })}, "${orphan.reason}": writes are refused.`,
         {
           next: [
-            { command: 'maint end', why: 'where it was started' },
-            {
-              command: `maint end --holder ${orphan.id} --reason …`,
-              why: 'nobody will ever end it? this removes just that holder',
-            },
+            there(maint('end', {}, 'where it was started')),
+            maint(
+              'end',
+              { holder: orphan.id, reason: blank('…') },
+              'nobody will ever end it? this removes just that holder',
+            ),
           ],
         },
       );
@@ -69,7 +72,7 @@ export async function nothingToEnd(
     headline: `Nothing to ${verb}: ${environment} has no open window.`,
     details: [],
     look: 0,
-    next: [{ command: 'maint start --window 30m', why: 'opens one' }],
+    next: [maint('start', { window: '30m' }, 'opens one')],
   };
 }
 
@@ -201,7 +204,7 @@ async function soak(
         window: state.id,
         state,
         details,
-        next: [{ command: 'maint end', why: 'when it is fixed: opens and soaks afresh' }, { command: 'maint status' }],
+        next: [maint('end', {}, 'when it is fixed: opens and soaks afresh'), maint('status')],
       },
     );
   }
@@ -225,9 +228,9 @@ async function soak(
       state,
       details,
       next: [
-        { command: 'maint end', why: 'soaks afresh' },
-        { command: `maint end --skip ${failures[0]!.step}`, why: 'close in spite of it' },
-        { command: 'maint start --window 30m', why: 'read-only again' },
+        maint('end', {}, 'soaks afresh'),
+        maint('end', { skip: failures[0]!.step }, 'close in spite of it'),
+        maint('start', { window: '30m' }, 'read-only again'),
       ],
     },
   );
@@ -266,7 +269,7 @@ export async function finish(
     headline: `${environment} ${was}.${givenUp ? ` It may STILL be READ-ONLY (${givenUp}).` : ''}${look > 0 ? ` ${count(look, 'thing')} to look at:` : ' Everything is restored.'}`,
     details: [...thingsToLookAt(state), ...others],
     look,
-    next: [{ command: `maint report ${state.id}`, why: 'the window as a document' }],
+    next: [maint(['report', state.id], {}, 'the window as a document')],
     state,
   };
 }
@@ -330,7 +333,7 @@ async function leftBehind(
       state,
       details: [...failureLines(failures), ...waits, ...others, ...looks],
       look: thingsToLookAt(state).length,
-      next: [{ command: `maint ${verb}`, why: 'tries just these again' }, wayOut(prepared, failures[0]!)],
+      next: [maint(verb, {}, 'tries just these again'), wayOut(prepared, failures[0]!)],
     },
   );
 }
@@ -348,11 +351,11 @@ function waiting({ steps }: Prepared, state: WindowState, failures: readonly Ste
 }
 
 /** Something of ours can be given up; what was only not done can be left out. */
-function wayOut(prepared: Prepared, { step, ids }: StepFailure): NextCommand {
+function wayOut(prepared: Prepared, { step, ids }: StepFailure): Next {
   if (prepared.steps.find((one) => one.id === step)?.plugin.kind === 'action')
-    return { command: `maint end --skip ${step}`, why: 'closes without it' };
+    return maint('end', { skip: step }, 'closes without it');
   const what = ids[0] ? `${step}/${ids[0]}` : step;
-  return { command: `maint end --leave ${what} --reason …`, why: 'never coming back?' };
+  return maint('end', { leave: what, reason: blank('…') }, 'never coming back?');
 }
 
 async function planned(
@@ -377,7 +380,7 @@ async function planned(
     headline: `${count(result.changes, 'change')} to undo, nothing written.`,
     details: [],
     look: 0,
-    next: [{ command: `maint ${verb}`, why: 'do it' }],
+    next: [maint(verb, {}, 'do it')],
     plan: result,
     state: live,
   };
@@ -404,7 +407,7 @@ export async function leave(
       const all = stillOurs(state).map((one) => `${one.step}/${one.id}`);
       throw new MaintError('E_USAGE', `--leave ${what} names nothing that is ours in ${state.id}.`, {
         details: all.length > 0 ? ['what is:', ...all.slice(0, 20)] : ['nothing is'],
-        next: [all[0] ? `maint end --leave ${all[0]} --reason …` : 'maint end'],
+        next: [all[0] ? maint('end', { leave: all[0], reason: blank('…') }) : maint('end')],
       });
     }
     const wall = await leftWall(host, prepared, state, stepId);
@@ -424,7 +427,7 @@ export async function leave(
       headline: `${count(ids.length, 'thing')} of ${stepId} left behind for good: ${reason}. ${count(rest, 'thing')} still to undo.`,
       details: ids,
       look: thingsToLookAt(state).length,
-      next: [{ command: 'maint end', why: 'the rest' }],
+      next: [maint('end', {}, 'the rest')],
       state,
     };
   });
@@ -443,7 +446,7 @@ async function leftWall(host: VerbHost, prepared: Prepared, state: WindowState, 
       'E_LEFT_BEHIND',
       `${id} still refuses writes (${seen.why}), so it can be opened. Nothing changed.`,
       {
-        next: ['maint end'],
+        next: [maint('end')],
       },
     );
   if (host.asks)

@@ -1,6 +1,8 @@
 // extend and note: one event, then converge of the same phase: what carries the end follows, nothing else moves.
+
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { maint } from '../../errors/next.ts';
 import type { Phase, Step } from '../contract.ts';
 import { converge } from '../converge.ts';
 import { WRITE_DEADLINE_MS } from '../io.ts';
@@ -44,7 +46,7 @@ export async function extend(
       throw new MaintError(
         'E_USAGE',
         `--until ${until} is in the past; the window ends ${utc(was)}. Nothing changed.`,
-        { next: ['maint extend --by 15m'] },
+        { next: [maint('extend', { by: '15m' })] },
       );
     await run.append(state, [
       { type: 'run', state: 'began', verb: 'extend', owner: run.lease.owner.name },
@@ -74,12 +76,10 @@ export async function extend(
       details: [...failureLines(result.failures), ...looks],
       look: thingsToLookAt(state).length,
       next: [
-        ...(failed > 0
-          ? [{ command: 'maint start --window 30m', why: 'tries them again; the end does not move' }]
-          : []),
+        ...(failed > 0 ? [maint('start', { window: '30m' }, 'tries them again; the end does not move')] : []),
         ...(state.phase === 'announced'
           ? adoptOrCancel(Date.parse(until) - Date.parse(state.window.since))
-          : [{ command: 'maint end', why: 'when it is done' }, { command: 'maint status' }]),
+          : [maint('end', {}, 'when it is done'), maint('status')]),
       ],
       state,
     };
@@ -122,7 +122,10 @@ function refuseHalfOpen(environment: string, state: WindowState): void {
     'E_NO_WINDOW',
     `the end of ${environment}’s window ${state.id} has begun and is not through: there is no end to move. Nothing changed.`,
     {
-      next: ['maint end (goes on where it stopped)', 'maint start --window 30m (closes the walls again, until then)'],
+      next: [
+        maint('end', {}, 'goes on where it stopped'),
+        maint('start', { window: '30m' }, 'closes the walls again, until then'),
+      ],
     },
   );
 }
@@ -167,7 +170,7 @@ export async function note(
       headline: `${notedLine(text, told, result.failures.length)}${walls}`,
       details: [...failureLines(result.failures), ...again],
       look: thingsToLookAt(state).length,
-      next: [{ command: 'maint status' }],
+      next: [maint('status')],
       state,
     };
   });
@@ -229,6 +232,6 @@ function tellers(prepared: Prepared, { phase, owned }: WindowState): Step[] {
 
 export function noWindow(environment: string, verb: string): MaintError {
   return new MaintError('E_NO_WINDOW', `${environment} has no open window to ${verb}. Nothing changed.`, {
-    next: ['maint start --window 30m', 'maint status'],
+    next: [maint('start', { window: '30m' }), maint('status')],
   });
 }

@@ -1,6 +1,8 @@
 // end --holder: what still holds an environment although its window is over, or is not a window of this state.
+
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { blank, maint } from '../../errors/next.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
 import { plan } from '../plan.ts';
 import { type LeaseOptions, monotonicNow, type Run, withLease } from '../run.ts';
@@ -44,7 +46,7 @@ export async function removeHolder(
       headline: `${count(things, 'thing bears', 'things bear')} the mark of ${id}, nothing written.`,
       details: lost.notAsked,
       look: lost.notAsked.length,
-      next: [{ command: `maint end --holder ${id} --reason …`, why: 'restores them' }],
+      next: [maint('end', { holder: id, reason: blank('…') }, 'restores them')],
       ...{ plan: shown, state: lost.state },
     };
   if (host.asks && things > 1)
@@ -110,7 +112,7 @@ async function lookFor(host: VerbHost, prepared: Prepared, id: string): Promise<
   if (found.length === 0)
     throw new MaintError('E_NO_WINDOW', `Nothing of this runbook bears the mark of ${id}. Nothing changed.`, {
       details: [seen.length > 0 ? `holders there are: ${seen.join(', ')}` : 'no flag has a holder', ...marks.notAsked],
-      next: ['maint status'],
+      next: [maint('status')],
     });
   return { opened, found, notAsked: marks.notAsked, state: folded([opened, ...adoptedEvents(found)]) };
 }
@@ -133,7 +135,7 @@ async function reopened(
   const [live] = await journal.windows({ environment, live: true });
   if (live)
     throw new MaintError('E_WINDOW_OPEN', `${environment} has a window already: ${live.id}. Nothing changed.`, {
-      next: ['maint end', `then maint end --holder ${id} --reason …`],
+      next: [maint('end'), maint('end', { holder: id, reason: blank('…') }, 'then:')],
     });
   await run.adopt(id, events, [{ type: 'phase', phase: was.phase, verb: 'end --holder' }, ...adopted], true);
   return fold(id, await journal.read(id), surfaces);

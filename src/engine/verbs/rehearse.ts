@@ -1,5 +1,7 @@
 // observe and rehearse: the world is looked at, or was recorded before; a window goes there and back in memory.
+
 import { EXIT } from '../../errors/exit-codes.ts';
+import { maint } from '../../errors/next.ts';
 import type { Window } from '../contract.ts';
 import { estimate } from '../estimate.ts';
 import { type Looking, look, type Plan, plan, unasked, type World } from '../plan.ts';
@@ -131,8 +133,8 @@ export async function rehearseWindow(host: VerbHost, prepared: Prepared, options
     look: problems.length,
     next:
       problems.length > 0
-        ? [{ command: 'maint runbook show' }]
-        : [{ command: 'maint start --window 30m --dry-run', why: 'the plan of the live world' }],
+        ? [maint('runbook show')]
+        : [maint('start', { window: '30m', 'dry-run': true }, 'the plan of the live world')],
     rehearsal,
     planned,
     asBefore: {

@@ -1,6 +1,8 @@
 // What every verb gives back: enough for the terminal, for --json and for the exit code; renderers decide nothing.
+
 import { CATALOGUE, type ErrorCode } from '../../errors/catalogue.ts';
 import type { ExitCode } from '../../errors/exit-codes.ts';
+import { maint, type Next } from '../../errors/next.ts';
 import type { Step, Surface } from '../contract.ts';
 import type { Plan } from '../plan.ts';
 import type { Host } from '../run.ts';
@@ -32,16 +34,11 @@ export interface Prepared {
   refuseSame(ids: ReadonlyMap<string, readonly string[]>): void;
 }
 
-export interface NextCommand {
-  command: string;
-  why?: string | undefined;
-}
-
 /** What there is to do with a window that was only announced, for so many milliseconds. */
-export function adoptOrCancel(windowMs: number): NextCommand[] {
+export function adoptOrCancel(windowMs: number): Next[] {
   return [
-    { command: `maint start --window ${asOption(windowMs)}`, why: 'adopts it, when it is time' },
-    { command: 'maint abort', why: 'cancels it' },
+    maint('start', { window: asOption(windowMs) }, 'adopts it, when it is time'),
+    maint('abort', {}, 'cancels it'),
   ];
 }
 
@@ -57,7 +54,7 @@ export interface VerbResult {
   details: string[];
   /** how many things somebody should look at */
   look: number;
-  next: NextCommand[];
+  next: Next[];
   plan?: Plan | undefined;
   state?: WindowState | undefined;
 }

@@ -1,7 +1,9 @@
 // start: plan and baseline without a lease, ask, take the lease, plan again, open, converge(open); what cannot be
 // finished is undone by converge(aborted).
+
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { advice, because, blank, maint, type NextRun } from '../../errors/next.ts';
 import type { StepFailure } from '../acting.ts';
 import { refuseInside } from '../apart.ts';
 import { runCheck } from '../checks.ts';
@@ -44,10 +46,10 @@ export interface StartOptions extends LeaseOptions {
   reason: string;
   ticket?: string | undefined;
   dryRun: boolean;
-  /** the words of the command line, for "next" */
-  again: string;
+  /** the command line once more */
+  again: NextRun;
   /** the same with another `--window` ("30m") */
-  longer(window: string): string;
+  longer(window: string): NextRun;
 }
 
 const BASELINE_MS = 30_000;
@@ -105,7 +107,7 @@ export async function start(host: VerbHost, prepared: Prepared, options: StartOp
       headline: `${count(shown.changes, 'change')} planned for ${environment}, nothing written.${looks.length > 0 ? ` ${count(looks.length, 'thing')} to look at:` : ''}`,
       details: [...looks, ...warnings],
       look: looks.length,
-      next: [{ command: options.again, why: 'do it' }],
+      next: [because(options.again, 'do it')],
       plan: shown,
     };
   }
@@ -235,10 +237,10 @@ async function opened(
       details: looks,
       look: thingsToLookAt(state).length,
       next: [
-        ...(isKept(is) ? [] : [{ command: options.again, why: 'tries the wall again; the end does not move' }]),
-        { command: `maint end --soak ${asOption(state.opened.soakMs)}`, why: 'bring it back' },
-        { command: 'maint extend --by 15m', why: 'more time' },
-        { command: 'maint status' },
+        ...(isKept(is) ? [] : [because(options.again, 'tries the wall again; the end does not move')]),
+        maint('end', { soak: asOption(state.opened.soakMs) }, 'bring it back'),
+        maint('extend', { by: '15m' }, 'more time'),
+        maint('status'),
       ],
     };
   }
@@ -256,10 +258,7 @@ async function opened(
         ...base,
         exit: EXIT.HUMAN,
         details: nextOf([stopped]),
-        next: [
-          { command: options.again, why: 'go on' },
-          { command: 'maint abort', why: 'undo everything' },
-        ],
+        next: [because(options.again, 'go on'), maint('abort', {}, 'undo everything')],
       },
     );
   }
@@ -294,8 +293,8 @@ async function undo(
         look: thingsToLookAt(state).length,
         details: failureLines(result.failures),
         next: [
-          { command: 'maint abort', why: 'tries just these again' },
-          { command: `maint end --leave ${result.failures[0]?.step} --reason …`, why: 'never coming back?' },
+          maint('abort', {}, 'tries just these again'),
+          maint('end', { leave: result.failures[0]!.step, reason: blank('…') }, 'never coming back?'),
         ],
       },
     );
@@ -314,7 +313,7 @@ async function undo(
       ...base,
       exit: EXIT.UNDONE,
       details: [],
-      next: [{ command: options.again, why: stopped.next ?? `when ${stopped.step} is well again` }],
+      next: [because(options.again, stopped.next ?? `when ${stopped.step} is well again`)],
     },
   );
 }
@@ -352,7 +351,10 @@ async function refuseForeign(looking: Looking, window: Window): Promise<void> {
     'E_WINDOW_OPEN',
     `${window.environment} is already read-only: ${other.step} holds ${other.id} until ${utc(other.until, { seconds: false })}, "${other.reason}", and this state does not know that window. Nothing changed.`,
     {
-      next: ['end it where it was started', `nobody will ever end it? maint end --holder ${other.id} --reason …`],
+      next: [
+        advice('end it where it was started'),
+        maint('end', { holder: other.id, reason: blank('…') }, 'nobody will ever end it?'),
+      ],
     },
   );
 }
@@ -380,7 +382,7 @@ async function takeBaseline(host: VerbHost, prepared: Prepared, window: Window, 
         throw new MaintError(
           'E_REFUSED',
           `${step.id} refuses: ${[result.summary, ...result.findings].join(' · ')}. Nothing changed.`,
-          { next: ['fix it and try again', skipping(step)] },
+          { next: [advice('fix it and try again'), skipping(step)] },
         );
       host.emit({
         type: 'step-ended',
@@ -403,7 +405,7 @@ function refuseTooShort(prepared: Prepared, options: StartOptions, times: { star
     'E_TOO_SHORT',
     `--window ${asOption(options.windowMs)} is too short: the checklist takes about ${lasting(times.startMs)}, the way back about ${lasting(times.backMs)}, and the soak ${lasting(prepared.soakMs)}. Nothing changed.`,
     {
-      next: [options.longer(`${minutes}m`), 'or a shorter soak: in the runbook'],
+      next: [options.longer(`${minutes}m`), advice('or a shorter soak: in the runbook')],
     },
   );
 }

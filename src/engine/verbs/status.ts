@@ -1,5 +1,7 @@
 // status: what is true of a window now, in words, and what to type next. Nothing is written, no lease is taken.
+
 import { EXIT, type ExitCode } from '../../errors/exit-codes.ts';
+import { because, maint, type Next, type NextRun } from '../../errors/next.ts';
 import { runCheck } from '../checks.ts';
 import type { Step } from '../contract.ts';
 import { estimate } from '../estimate.ts';
@@ -9,7 +11,7 @@ import { monotonicNow, waitUntil } from '../run.ts';
 import { type Look, type Truth, truth } from '../truth.ts';
 import { failedThings, type Label, label, stillOurs, type WindowState } from '../window.ts';
 import { asOption, count, lasting, span, utc } from '../words.ts';
-import { adoptOrCancel, type NextCommand, type VerbHost } from './result.ts';
+import { adoptOrCancel, type VerbHost } from './result.ts';
 import { recentWindows } from './windows.ts';
 
 export interface Status {
@@ -18,7 +20,7 @@ export interface Status {
   label: Label;
   exit: ExitCode;
   lines: string[];
-  next: NextCommand[];
+  next: Next[];
   alive: boolean;
   overdueMs: number;
   leftMs: number;
@@ -100,7 +102,7 @@ interface Telling {
 }
 interface Said {
   lines: string[];
-  next: NextCommand[];
+  next: Next[];
 }
 
 function headline(telling: Telling): Said {
@@ -123,8 +125,8 @@ function who({ window }: WindowState): string {
 }
 
 /** As it was typed: the same command goes on, and its length does not move the end. */
-function startAgain({ window }: WindowState): string {
-  return `maint start --window ${asOption(Date.parse(window.plannedUntil) - Date.parse(window.since))}`;
+function startAgain({ window }: WindowState, why: string): NextRun {
+  return maint('start', { window: asOption(Date.parse(window.plannedUntil) - Date.parse(window.since)) }, why);
 }
 
 /** A time, with the date where that is not today. */
@@ -140,10 +142,10 @@ function tellOpen(telling: Telling): Said {
   const promise =
     what === 'overdue' ? `overdue by ${lasting(-left)}, planned ${until}` : `${until} (${lasting(left)} left)`;
   const rest = `${state.id} · ${who(state)} · ${promise} · "${window.reason}"`;
-  const end: NextCommand = { command: `maint end --soak ${asOption(state.opened.soakMs)}` };
-  const extend: NextCommand = { command: 'maint extend --by 15m' };
-  const close: NextCommand = { command: startAgain(state), why: 'closes it again, and asks before it does' };
-  const over: NextCommand = { ...end, why: 'when you are done' };
+  const end = maint('end', { soak: asOption(state.opened.soakMs) });
+  const extend = maint('extend', { by: '15m' });
+  const close = startAgain(state, 'closes it again, and asks before it does');
+  const over = because(end, 'when you are done');
   if (is.writes === 'refused') {
     const lines =
       what === 'overdue'
@@ -168,15 +170,15 @@ function tellOpen(telling: Telling): Said {
         next: [close, over],
       };
     const by = `by ${utc(telling.beginEndBy, { seconds: false, today: now })}`;
-    return { lines, next: [what === 'overdue' ? end : { ...end, why: by }, extend] };
+    return { lines, next: [what === 'overdue' ? end : because(end, by), extend] };
   }
   if (is.writes === 'unknown') {
     const looked = is.reason === 'not looked' ? 'nobody looked at the walls' : is.what;
     return {
       lines: [`${env}: cannot tell · last seen read-only ${time(is.lastHeld, now)} · ${looked} · ${rest}`],
       next: [
-        { command: 'maint status', why: 'looks again' },
-        ...(is.reason === 'not looked' ? [] : [{ command: 'maint doctor', why: 'what cannot be reached, and why' }]),
+        maint('status', {}, 'looks again'),
+        ...(is.reason === 'not looked' ? [] : [maint('doctor', {}, 'what cannot be reached, and why')]),
         over,
       ],
     };
@@ -190,11 +192,11 @@ function tellOpen(telling: Telling): Said {
       `${env} is NOT read-only any more · ${rest}`,
       `writes have been possible since ${time(is.since, now)}: ${is.what}; everything else is still stopped`,
     ];
-    return { lines, next: [end, { ...extend, why: 'refuses writes again' }] };
+    return { lines, next: [end, because(extend, 'refuses writes again')] };
   }
   if (is.reason === 'guard passes') {
     const lines = [`${env} is NOT read-only: ${is.what}, although the walls are closed · ${rest}`];
-    return { lines, next: [{ command: 'maint verify', why: 'asks every guard' }, over] };
+    return { lines, next: [maint('verify', {}, 'asks every guard'), over] };
   }
   const lead = is.reason === 'part' ? 'is not fully closed, writes may pass' : 'is NOT read-only';
   return {
@@ -217,31 +219,25 @@ function between({ is, now }: Telling, still = ''): string {
 function tellStopped(telling: Telling): Said {
   const { state, what, now } = telling;
   const { window, phase } = state;
-  const verb =
-    phase === 'open'
-      ? startAgain(state).slice('maint '.length)
-      : phase === 'aborted'
-        ? 'abort'
-        : announcedOr(state, 'end');
-  const interrupted = `maint ${phase === 'open' ? 'start' : verb.split(' ')[0]} was interrupted`;
+  const done = state.reached && (phase === 'closed' || phase === 'aborted');
+  const goesOn = againOf(state, done ? 'looks once more, and closes the record' : 'goes on where it stopped');
+  const interrupted = `maint ${goesOn.run.command} was interrupted`;
   const why = what === 'held' ? 'a step failed, and the runbook says to hold' : interrupted;
   const lines = [
     `${window.environment} ${between(telling)}: ${why} · ${state.id} · ${who(state)}, last seen ${time(state.lastAt, now)} · nobody is acting`,
   ];
-  const done = state.reached && (phase === 'closed' || phase === 'aborted');
   if (done) lines.push('all of it is done; only the last entry of the journal is missing');
-  const next: NextCommand[] = [
-    { command: `maint ${verb}`, why: done ? 'looks once more, and closes the record' : 'goes on where it stopped' },
-  ];
-  if (phase === 'open' || phase === 'announced') next.push({ command: 'maint abort', why: 'undoes it' });
+  const next: Next[] = [goesOn];
+  if (phase === 'open' || phase === 'announced') next.push(maint('abort', {}, 'undoes it'));
   return { lines, next };
 }
 
-/** An announcement that was cut off is made again; what was on its way out goes on. */
-function announcedOr(state: WindowState, verb: string): string {
-  if (state.phase !== 'announced') return verb;
+/** An announcement that was cut off is made again, and so is a start; what was on its way out goes on. */
+function againOf(state: WindowState, why: string): NextRun {
   const { since, until } = state.window;
-  return `announce --at ${since} --window ${asOption(Date.parse(until) - Date.parse(since))}`;
+  if (state.phase === 'open') return startAgain(state, why);
+  if (state.phase !== 'announced') return maint(state.phase === 'aborted' ? 'abort' : 'end', {}, why);
+  return maint('announce', { at: since, window: asOption(Date.parse(until) - Date.parse(since)) }, why);
 }
 
 function tellActing(telling: Telling, { owner }: Lease): Said {
@@ -249,7 +245,7 @@ function tellActing(telling: Telling, { owner }: Lease): Said {
   const acting = `${owner.name} is acting (maint ${owner.verb}, pid ${owner.pid} on ${owner.host})`;
   return {
     lines: [`${environmentOf(telling)} is ${what} · ${state.id} · ${acting}`],
-    next: [{ command: 'maint status --follow', why: 'watch it' }],
+    next: [maint('status', { follow: true }, 'watch it')],
   };
 }
 
@@ -270,10 +266,7 @@ function tellSoak(telling: Telling): Said {
   const why = what === 'soak bad' ? 'soaks afresh' : 'goes on with the rest of the soak';
   return {
     lines,
-    next: [
-      { command: 'maint end', why },
-      { command: startAgain(state), why: 'read-only again' },
-    ],
+    next: [maint('end', {}, why), startAgain(state, 'read-only again')],
   };
 }
 
@@ -284,7 +277,7 @@ function tellLeft(telling: Telling): Said {
     lines: [
       `${environmentOf(telling)} ${between(telling, 'STILL ')}, and ${things} not restored · ${state.id} · ${who(state)}`,
     ],
-    next: [{ command: state.phase === 'aborted' ? 'maint abort' : 'maint end', why: 'tries just these again' }],
+    next: [maint(state.phase === 'aborted' ? 'abort' : 'end', {}, 'tries just these again')],
   };
 }
 
@@ -331,13 +324,12 @@ function tellSteps(
   const silent = now - Date.parse(state.toldAt);
   if (silent > TELL_EVERY_MS) {
     lines.push(`the last update is ${lasting(silent)} old: people wait for the next one`);
-    next.push({ command: 'maint note "…, next update 02:40Z"', why: 'page and chat follow' });
+    next.push(maint(['note', '…, next update 02:40Z'], {}, 'page and chat follow'));
   }
-  const again = startAgain(state);
-  if (next.some(({ command }) => command === again)) return;
-  if (newcomers.length > 0) next.push({ command: again, why: 'stops what appeared since; the end stays' });
+  if (next.some((one) => 'run' in one && one.run.command === 'start')) return;
+  if (newcomers.length > 0) next.push(startAgain(state, 'stops what appeared since; the end stays'));
   else if (state.failures.size > 0)
-    next.push({ command: again, why: `tries ${[...state.failures.keys()].join(', ')} again; the end stays` });
+    next.push(startAgain(state, `tries ${[...state.failures.keys()].join(', ')} again; the end stays`));
 }
 
 /** "3 of 4 steps hold": of what a look can tell, those that are as the window wants them. */

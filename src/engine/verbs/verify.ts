@@ -1,6 +1,8 @@
 // verify: every check and every wall, now. Nothing is written but what a check declares; no lease is taken.
+
 import type { ErrorCode } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
+import { maint } from '../../errors/next.ts';
 import { runCheck } from '../checks.ts';
 import type { Step } from '../contract.ts';
 import { type Looking, look, type PlannedStep, plan } from '../plan.ts';
@@ -53,7 +55,7 @@ export async function verify(
     headline: `${lead(environment, state, is)}${count(verified.length, 'step')} checked, ${looks.length === 0 ? 'nothing to look at.' : `${count(looks.length, 'thing')} to look at:`}`,
     details: looks.map((one) => `${one.step}  ${[one.summary, ...one.findings].join(' · ')}`),
     look: looks.length,
-    next: [{ command: 'maint status' }],
+    next: [maint('status')],
     state,
     verified,
   };

@@ -1,5 +1,7 @@
 // Which windows there are, and who else holds the environment.
+
 import { MaintError } from '../../errors/catalogue.ts';
+import { maint, type Next } from '../../errors/next.ts';
 import type { Holder, Resource } from '../contract.ts';
 import type { JournalEvent, Recorded } from '../events.ts';
 import type { Looking } from '../plan.ts';
@@ -32,24 +34,24 @@ export async function recentWindows(host: Pick<VerbHost, 'journal'>, environment
 
 export function openAlready(state: WindowState, why: string): MaintError {
   const { window } = state;
-  const goOn = state.phase === 'aborted' ? 'maint abort' : 'maint end';
+  const goOn = state.phase === 'aborted' ? 'abort' : 'end';
   return new MaintError(
     'E_WINDOW_OPEN',
     `${window.environment} ${why}: ${state.id} by ${window.by} since ${utc(window.since)}, until ${utc(window.until, { seconds: false })}, "${window.reason}" (${label(state, false, Date.now())}). Nothing changed.`,
     {
       next:
         state.phase === 'closed' || state.phase === 'aborted'
-          ? ['maint status', `${goOn} (goes on with it)`]
+          ? [maint('status'), maint(goOn, {}, 'goes on with it')]
           : [
-              'maint status',
-              'need longer? maint extend --by 15m',
-              `finished? maint end --soak ${asOption(state.opened.soakMs)}`,
+              maint('status'),
+              maint('extend', { by: '15m' }, 'need longer?'),
+              maint('end', { soak: asOption(state.opened.soakMs) }, 'finished?'),
             ],
     },
   );
 }
 
-export function endedMeanwhile(id: string, next: string): MaintError {
+export function endedMeanwhile(id: string, next: Next): MaintError {
   return new MaintError('E_NO_WINDOW', `${id} was ended by somebody else meanwhile. Nothing changed.`, {
     next: [next],
   });

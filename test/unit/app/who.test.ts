@@ -37,12 +37,15 @@ test.each([
   ['x'.repeat(61), `--by "${'x'.repeat(61)}" is not a name. Nothing changed.`],
 ])('--by %j is refused', (named, message) => {
   expect(() => personOf(named, {}, root)).toThrow(
-    expect.objectContaining({ code: 'E_USAGE', message, next: ['--by ana'] }),
+    expect.objectContaining({ code: 'E_USAGE', message, next: [{ advice: '--by ana' }] }),
   );
 });
 
 test('a wrong MAINT_BY is named as such', () => {
   expect(() => personOf(undefined, { MAINT_BY: '\u001b[31m' }, root)).toThrow(
-    expect.objectContaining({ message: expect.stringMatching(/^MAINT_BY /), next: ['export MAINT_BY=ana'] }),
+    expect.objectContaining({
+      message: expect.stringMatching(/^MAINT_BY /),
+      next: [{ advice: 'export MAINT_BY=ana' }],
+    }),
   );
 });

@@ -8,6 +8,7 @@ import { statusOf } from '../../../src/engine/verbs/status.ts';
 import { openAlready } from '../../../src/engine/verbs/windows.ts';
 import { apply, fold, type Label, label, type WindowState } from '../../../src/engine/window.ts';
 import { EXIT, EXIT_MEANS } from '../../../src/errors/exit-codes.ts';
+import { maint } from '../../../src/errors/next.ts';
 
 const NOW = Date.parse('2026-11-24T02:10:00Z');
 const SINCE = '2026-11-24T02:00:00.000Z';
@@ -99,8 +100,7 @@ describe.each(Object.entries(LOOKS))('%s', (_name, look) => {
         where,
         said: status.lines[0]?.startsWith('prod') === true && !/undefined|null| {2}/.test(status.lines[0]),
       }).toEqual({ where, said: true });
-      const next =
-        status.next.every(({ command }) => /^maint \w/.test(command)) && (status.next.length > 0 || OVER.includes(is));
+      const next = status.next.every((one) => 'run' in one) && (status.next.length > 0 || OVER.includes(is));
       expect({ where, next }).toEqual({ where, next: true });
       // 0 is for what is over, or has not begun
       if (status.exit === EXIT.DONE)
@@ -135,16 +135,16 @@ describe('the gap between the last write and the last entry', () => {
     return state;
   };
   test.each([
-    ['closed', 'end', 'maint end'],
-    ['aborted', 'abort', 'maint abort'],
-  ] as const)('%s: not over before it is recorded', async (phase, verb, next) => {
+    ['closed', 'end'],
+    ['aborted', 'abort'],
+  ] as const)('%s: not over before it is recorded', async (phase, verb) => {
     const began = { type: 'run', state: 'began', verb, owner: 'ana@lapis' };
     const done = [began, { type: 'phase', phase }, { type: 'reached', phase }];
     const state = until(...done);
     expect(label(state, true, NOW)).toBe(phase === 'closed' ? 'closing' : 'aborting');
     expect(label(state, false, NOW)).toBe('interrupted');
     const status = await statusOf({ journal }, state, undefined, [], { look: LOOKS['walls open'] });
-    expect(status).toMatchObject({ exit: EXIT.HUMAN, next: [{ command: next }] });
+    expect(status).toMatchObject({ exit: EXIT.HUMAN, next: [{ run: { command: verb } }] });
     expect(status.lines.slice(0, 2)).toEqual([
       `prod is read-write: maint ${verb} was interrupted · w-1 · by ana@lapis, last seen 02:00:00Z · nobody is acting`,
       'all of it is done; only the last entry of the journal is missing',
@@ -152,7 +152,7 @@ describe('the gap between the last write and the last entry', () => {
     expect(openAlready(state, 'is on its way out')).toMatchObject({
       exit: EXIT.OPEN,
       message: expect.stringContaining('(interrupted)'),
-      next: ['maint status', `${next} (goes on with it)`],
+      next: [maint('status'), maint(verb, {}, 'goes on with it')],
     });
     const over = until(...done, { type: 'run', state: 'ended', verb, owner: 'ana@lapis', exit: 0 });
     expect(label(over, false, NOW)).toBe(phase);

@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MaintError } from '../../../src/errors/catalogue.ts';
+import { advice, type Next } from '../../../src/errors/next.ts';
 import { type FindOptions, findRunbook } from '../../../src/runbook/find.ts';
+import { nextText } from '../../../src/ui/next.ts';
+
+const texts = (next: readonly Next[]) => next.map((one) => nextText(one));
 
 let cwd: string;
 beforeEach(() => {
@@ -52,7 +56,7 @@ test('several: listed', () => {
     'runbooks/staging.yaml  cannot be read',
     'runbooks/surfaces.yaml  no steps in it',
   ]);
-  expect(error.next[0]).toBe('--runbook runbooks/prod.yaml');
+  expect(texts(error.next)[0]).toBe('--runbook runbooks/prod.yaml');
 });
 
 test('none', () => {
@@ -60,7 +64,7 @@ test('none', () => {
   put('surfaces.yaml');
   const error = refused({ environment: 'prod' });
   expect(error.message).toContain('runbooks/ holds no YAML file with steps');
-  expect(error.next).toContain('or write runbooks/prod.yaml');
+  expect(texts(error.next)).toContain('or write runbooks/prod.yaml');
   expect(refused({ runbook: '' }).exit).toBe(64);
 });
 
@@ -119,7 +123,7 @@ describe('by the environment that stands in it', () => {
         'runbooks/long.yaml  for prod',
         'runbooks/short.yaml  for prod',
       ],
-      next: ['--runbook runbooks/long.yaml', '--runbook runbooks/short.yaml'],
+      next: [advice('--runbook runbooks/long.yaml'), advice('--runbook runbooks/short.yaml')],
     });
   });
 
@@ -132,12 +136,12 @@ describe('by the environment that stands in it', () => {
   test('a slip names what is near', () => {
     text('a.yaml', of('prod'));
     text('b.yaml', of('staging'));
-    expect(refused({ environment: 'prdo' }).next).toEqual([
+    expect(texts(refused({ environment: 'prdo' }).next)).toEqual([
       '--env prod',
       '--runbook runbooks/a.yaml',
       '--runbook runbooks/b.yaml',
       'or set MAINT_RUNBOOK',
     ]);
-    expect(refused().next.slice(0, 2)).toEqual(['--env prod', '--env staging']);
+    expect(texts(refused().next).slice(0, 2)).toEqual(['--env prod', '--env staging']);
   });
 });

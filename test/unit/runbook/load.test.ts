@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MaintError } from '../../../src/errors/catalogue.ts';
 import { loadRunbook, parseRunbook, type RunbookOptions } from '../../../src/runbook/load.ts';
 import { RunbookError } from '../../../src/runbook/problems.ts';
+import { nextText } from '../../../src/ui/next.ts';
 import { BAD_FILES } from './bad-files.ts';
 import { FULL, registry } from './registry.ts';
 
@@ -65,7 +66,7 @@ describe('what is said about a bad file', () => {
   });
 
   test('what to type next names the plugin', () => {
-    expect(thrown(() => parse(SMALL.replace('path:', 'pth:'))).next).toEqual([
+    expect(thrown(() => parse(SMALL.replace('path:', 'pth:'))).next.map((one) => nextText(one))).toEqual([
       'maint steps flag/file',
       'maint runbook check p.yaml',
     ]);
@@ -150,7 +151,7 @@ describe('--env, --only, --skip', () => {
     [{ only: ['flag'], skip: ['flag'] }, 'Every step of p.yaml is skipped.', ['maint runbook show']],
   ])('%j', (options, message, next) => {
     const error = thrown(() => parse(FULL, options));
-    expect([error.exit, error.message, error.next]).toEqual([64, message, next]);
+    expect([error.exit, error.message, error.next.map((one) => nextText(one))]).toEqual([64, message, next]);
     expect(error.details.join()).toContain(options.environment ? 'prod, staging' : 'flag');
   });
 });

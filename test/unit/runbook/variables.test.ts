@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { advice, maint } from '../../../src/errors/next.ts';
 import { parseRunbook, type RunbookOptions } from '../../../src/runbook/load.ts';
 import { type Environment, missingError, resolve } from '../../../src/runbook/variables.ts';
 import { hasLiteralPassword, isLiteralSecret, partsOf, passwordsIn } from '../../../src/runbook/variables-text.ts';
@@ -158,11 +159,11 @@ describe('resolve', () => {
       'EMPTY      cache  set but empty',
       'file:x     cache  cannot be read (ENOENT)',
     ]);
-    expect(error.next).toEqual(['set them and run the same command again']);
-    const withoutThem = (steps: string[]) => `maint end --skip ${steps.join(',')}`;
+    expect(error.next).toEqual([advice('set them and run the same command again')]);
+    const withoutThem = (steps: string[]) => maint('end', { skip: steps.join(',') });
     expect(missingError(resolution, { withoutThem }).next).toEqual([
-      'set them and run the same command again',
-      'go without them for now: maint end --skip statuspage,cache',
+      advice('set them and run the same command again'),
+      maint('end', { skip: 'statuspage,cache' }),
     ]);
     const top = { ...resolution, missing: [...resolution.missing, { ...resolution.missing[0]!, steps: [] }] };
     expect(missingError(top, { withoutThem }).next).toHaveLength(1);

@@ -48,7 +48,7 @@ test.each([
     locate({ state, env: {} });
   } catch (error) {
     expect(error).toMatchObject({ code: 'E_STATE', exit: 64, details: [expect.stringContaining('allowed: a path')] });
-    expect(error).toMatchObject({ next: [expect.stringContaining('--state')] });
+    expect(error).toMatchObject({ next: [{ advice: expect.stringContaining('--state') }] });
     expect((error as Error).message).toMatch(words);
     expect(JSON.stringify(error) + String(error)).not.toContain('hunter2');
   }

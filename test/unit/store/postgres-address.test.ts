@@ -83,7 +83,7 @@ test.each([
     expect(error).toMatchObject({ code: 'E_STATE', exit: 64, message: expect.stringMatching(words) });
     expect(error).toMatchObject({
       details: [expect.stringMatching(/^allowed: /)],
-      next: [expect.stringContaining('postgres://')],
+      next: [{ advice: expect.stringContaining('postgres://') }],
     });
     expect(JSON.stringify(error) + String(error)).not.toContain('hunt');
     expect((error as Error).message).toMatch(/^MAINT_STATE /);

@@ -35,7 +35,7 @@ test.each([
     code: 'E_NOT_CONFIRMED',
     exit: 66,
     message,
-    next: ['the same command again, and type prod'],
+    next: [{ advice: 'the same command again, and type prod' }],
   });
 });
 

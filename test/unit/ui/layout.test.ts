@@ -44,7 +44,7 @@ describe('breakLine', () => {
   });
   test('a command is never broken: half of it must not run when it is pasted', () => {
     const command = `maint start --window 30m --reason "${'x'.repeat(60)}"`;
-    expect(breakLine(`Next: maint status · ${command} · maint end`, 50)).toEqual([
+    expect(breakLine({ head: 'Next: ', parts: ['maint status ·', `${command} ·`, 'maint end'] }, 50)).toEqual([
       'Next: maint status ·',
       `      ${command} ·`,
       '      maint end',

@@ -2,8 +2,20 @@ import { expect, test } from '@jest/globals';
 import type { Plan, PlannedStep } from '../../../src/engine/plan.ts';
 import type { Asking, Prepared, VerbResult } from '../../../src/engine/verbs/result.ts';
 import { MaintError } from '../../../src/errors/catalogue.ts';
+import { blank, maint } from '../../../src/errors/next.ts';
+import { dress } from '../../../src/ui/layout.ts';
+import { type Line, nextText, rendered } from '../../../src/ui/next.ts';
 import { askingLines, planLines } from '../../../src/ui/plan.ts';
-import { asMaintError, errorLines, nextText, resultJson, resultLines } from '../../../src/ui/result.ts';
+import {
+  asMaintError,
+  errorLines as errorScreen,
+  resultJson,
+  resultLines as resultScreen,
+} from '../../../src/ui/result.ts';
+
+const plain = (lines: readonly Line[]) => dress(rendered(lines), { colours: false });
+const resultLines = (...said: Parameters<typeof resultScreen>) => plain(resultScreen(...said));
+const errorLines = (...said: Parameters<typeof errorScreen>) => plain(errorScreen(...said));
 
 function step(id: string, uses: string, address: string, more: Partial<PlannedStep> = {}): PlannedStep {
   return {
@@ -142,11 +154,7 @@ test('the question has its header, its plan, and what can be said of it', () => 
 test('a start that worked names what there is to type, below each other', () => {
   const start = result({
     headline: 'prod is read-only since 02:00:04Z, until 02:30Z (23s of 60s). Begin the end by 02:23Z:',
-    next: [
-      { command: 'maint end --soak 5m', why: 'bring it back' },
-      { command: 'maint extend --by 15m', why: 'more time' },
-      { command: 'maint status' },
-    ],
+    next: [maint('end', { soak: '5m' }, 'bring it back'), maint('extend', { by: '15m' }, 'more time'), maint('status')],
   });
   expect(resultLines(start)).toEqual([
     'prod is read-only since 02:00:04Z, until 02:30Z (23s of 60s). Begin the end by 02:23Z:',
@@ -176,8 +184,8 @@ test('what is left behind stands in columns; a log has the exit code', () => {
       'silence 4f1c  alerts:9093 refused the connection',
     ],
     next: [
-      { command: 'maint end', why: 'tries just these again' },
-      { command: 'maint end --leave x --reason …', why: 'never coming back?' },
+      maint('end', {}, 'tries just these again'),
+      maint('end', { leave: 'x', reason: blank('…') }, 'never coming back?'),
     ],
   });
   expect(resultLines(left, { exit: true })).toEqual([
@@ -200,16 +208,24 @@ test.each([
   ['when etl has finished', 'when etl has finished, maint x'],
   ['by 02:23Z', 'maint x by 02:23Z'],
   ['undo everything', 'maint x (undo everything)'],
+  ['is it over:', 'is it over: maint x'],
+  ['back here,', 'back here, maint x'],
   [undefined, 'maint x'],
 ])('next, because %s', (why, text) => {
-  expect(nextText({ command: 'maint x', why })).toBe(text);
+  expect(nextText(maint('x', {}, why))).toBe(text);
 });
 
 test('an error says what, why, and what to type', () => {
   const error = new MaintError(
     'E_WINDOW_OPEN',
     'prod is already read-only: w-7k2p by ana@lapis since 02:00Z, until 02:30Z, "reindex documents". Nothing changed.',
-    { next: ['maint status', 'need longer? maint extend --until 02:45Z', 'finished? maint end --soak 5m'] },
+    {
+      next: [
+        maint('status'),
+        maint('extend', { until: '02:45Z' }, 'need longer?'),
+        maint('end', { soak: '5m' }, 'finished?'),
+      ],
+    },
   );
   expect(errorLines(error, { exit: true })).toEqual([
     'E_WINDOW_OPEN  prod is already read-only: w-7k2p by ana@lapis since 02:00Z, until 02:30Z, "reindex documents". Nothing changed.',
