@@ -15,6 +15,7 @@ import {
   type Step,
   type Surface,
 } from '../../src/engine/contract.ts';
+import { marksOf } from '../../src/engine/verbs/marks.ts';
 import { stillOurs } from '../../src/engine/window.ts';
 import { mapLeaves } from '../../src/runbook/params.ts';
 import { type Machine, type MachineOptions, machine, readOnly, type Stage, windowOf } from '../support/machine.ts';
@@ -215,6 +216,25 @@ function resource(plugin: Resource, title: string, fixture: OfResource): void {
     await over(m);
     expect(h.leaks(m.said)).toEqual([]);
   });
+
+  if (plugin.markedBefore)
+    test('its marks tell without a journal what was there before, and none is left afterwards', async () => {
+      const m = h.machine();
+      const marks = async () => {
+        const looking = { steps: h.steps(), clients: readOnly(m.clients), signal: m.signal, now: m.now };
+        return await h.untouched(async () => await marksOf(looking, (await m.state())!.window));
+      };
+      await succeeds(m, ['open']);
+      const owned = (await m.state())!.owned.get('step')!;
+      const { found, notAsked } = await marks();
+      expect(notAsked).toEqual([]);
+      expect(found[0]?.changes.length).toBeGreaterThan(0);
+      for (const { id, from, to } of found[0]!.changes)
+        expect({ id, from, to }).toEqual({ id, from: owned.get(id)!.before, to: owned.get(id)!.after });
+      await succeeds(m, ['soaking', 'closed']);
+      expect((await marks()).found).toEqual([]);
+      await over(m);
+    });
 
   test('trouble in the soak: held again, and the end still equals the beginning', async () => {
     const before = await h.world.essence();

@@ -107,7 +107,7 @@ async function lookFor(host: VerbHost, prepared: Prepared, id: string): Promise<
       events.map((event, at): Recorded => ({ seq: at + 1, at: first?.since ?? now, token: 0, event })),
       prepared.surfaces,
     )!;
-  const marks = await marksOf(host, prepared.steps, folded([opened]).window);
+  const marks = await marksOf(lookingOf(host, prepared), folded([opened]).window);
   found.push(...marks.found);
   if (found.length === 0)
     throw new MaintError('E_NO_WINDOW', `Nothing of this runbook bears the mark of ${id}. Nothing changed.`, {

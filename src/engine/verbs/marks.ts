@@ -2,9 +2,8 @@
 import type { Resource, Step, Window } from '../contract.ts';
 import { Unknown } from '../contract.ts';
 import type { JournalEvent, StateJson } from '../events.ts';
+import type { Looking } from '../plan.ts';
 import { see } from '../see.ts';
-import type { VerbHost } from './result.ts';
-import { lookingOf } from './walls.ts';
 
 export interface Marks {
   /** one for each step that has something, ready to be journalled as if this state had written it */
@@ -16,12 +15,11 @@ export interface Marks {
 const LOOK_MS = 10_000;
 
 /** Asks every step that can tell its own marks; holders of a flag are asked for by their ids elsewhere. */
-export async function marksOf(host: VerbHost, steps: Step[], window: Window): Promise<Marks> {
+export async function marksOf(looking: Looking, window: Window): Promise<Marks> {
   const marks: Marks = { found: [], notAsked: [] };
-  const able = steps.filter(
+  const able = looking.steps.filter(
     ({ skipped, plugin }) => !skipped && plugin.kind === 'resource' && plugin.markedBefore !== undefined,
   );
-  const looking = lookingOf(host, { steps });
   const seen = await Promise.all(able.map(async (step) => ({ step, ...(await changesOf(step)) })));
   for (const { step, changes, why } of seen) {
     if (changes.length > 0) marks.found.push({ step: step.id, changes });

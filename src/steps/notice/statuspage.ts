@@ -137,7 +137,7 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
   },
 
   // A component bears no mark: what it showed before is not known.
-  markedBefore: (id) => (id === MAINTENANCE ? null : undefined),
+  markedBefore: (id, { status }) => (id === MAINTENANCE && status !== 'completed' ? null : undefined),
 
   notes({ seen, changes, phase, window, when }) {
     const next = changes.find(({ id }) => id === MAINTENANCE)?.to;
