@@ -145,6 +145,12 @@ function failed(scope: Scope, where: string, error: unknown, bound: Limit) {
   if (code === 'ENOENT') {
     return outerError(scope, `${where}: no such socket`, { effect: 'none', retryable: true, code });
   }
+  // the driver's own words for a password that nobody gave
+  if (/SASL.*password must be/.test(message))
+    return outerError(scope, `${where} asks for a password, and the address has none`, {
+      effect: 'none',
+      retryable: false,
+    });
   return outerError(scope, `${where}: ${message}`, { effect: 'none', retryable: !TLS.test(code ?? message), code });
 }
 
