@@ -1,6 +1,7 @@
 // What a runbook and its surfaces say that is allowed, and that somebody should know before a window.
 import { lasting } from '../engine/words.ts';
 import type { Runbook } from './load.ts';
+import { layerInText, roleInText } from './rules.ts';
 
 type Known = Pick<Runbook, 'surfaces' | 'shortestTokenLifeMs'>;
 
@@ -36,7 +37,24 @@ export function warningsOf(runbook: Pick<Runbook, 'surfaces' | 'shortestTokenLif
     warnings.push(
       `${buffered.join(', ')} ${buffered.length === 1 ? 'is' : 'are'} buffered, and no step applies what was accepted: add uses: backfill, or run maint queue backfill afterwards`,
     );
+  const late = lateEdge(steps);
+  if (late)
+    warnings.push(
+      `${late.edge} closes at the edge, after ${late.service}: writes pass the edge until then, and on the way back it opens first. Put it before ${late.service}`,
+    );
   return warnings;
+}
+
+/** Allowed, since both refuse what comes; only the order is not the usual one. */
+function lateEdge(steps: Runbook['steps']): { edge: string; service: string } | undefined {
+  let service: string | undefined;
+  for (const { id, plugin, with: params, skipped } of steps) {
+    if (skipped !== undefined || roleInText(plugin, params) !== 'wall') continue;
+    const layer = layerInText(plugin, params);
+    if (layer === 'service') service ??= id;
+    if (layer === 'edge' && service !== undefined) return { edge: id, service };
+  }
+  return undefined;
 }
 
 /** For `start`: a window of this length outlives the tokens. */

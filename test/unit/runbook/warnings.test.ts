@@ -11,7 +11,7 @@ const surface = (name: string, more: Partial<Surface>): Surface => ({
   status: 503,
   ...more,
 });
-const backfill = { uses: 'backfill' } as never;
+const backfill = { uses: 'backfill', plugin: { kind: 'action' } } as never;
 
 test('a refused refresh is warned about once the life of a token is known', () => {
   const surfaces = [
@@ -47,4 +47,17 @@ test('a session that cannot be ended, a password that is written, a queue that n
     'notes is buffered, and no step applies what was accepted',
   ]);
   expect(warningsOf({ surfaces, steps: [backfill] })).toHaveLength(2);
+});
+
+test('an edge that closes after a service', () => {
+  const wall = (id: string, layer: string, skipped?: string) => ({
+    ...{ id, uses: 'command', with: {}, skipped },
+    plugin: { kind: 'resource', role: 'wall', layer },
+  });
+  const said = (...steps: object[]) => warningsOf({ surfaces: [], steps: steps as never });
+  expect(said(wall('gateway', 'edge'), wall('flag', 'service'))).toEqual([]);
+  expect(said(wall('flag', 'service', 'not here'), wall('gateway', 'edge'))).toEqual([]);
+  expect(said(wall('flag', 'service'), wall('gateway', 'edge'))).toEqual([
+    expect.stringMatching(/^gateway closes at the edge, after flag: .* Put it before flag$/),
+  ]);
 });
