@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { HELD, numbers } from './guard-requests.ts';
 import { openPair, type Serving } from './guard-routers.ts';
 
-export interface Spelled {
+interface Spelled {
   readonly id: string;
   readonly method: string;
   readonly target: string;
@@ -15,25 +15,166 @@ export interface Spelled {
 }
 
 const BASES = [
-  ...['/jobs/7/run', '/jobs/7/run', '/acme/export', '/admin/users', '/admin', '/search', '/search', '/items', '/health'],
+  ...[
+    '/jobs/7/run',
+    '/jobs/7/run',
+    '/acme/export',
+    '/admin/users',
+    '/admin',
+    '/search',
+    '/search',
+    '/items',
+    '/health',
+  ],
   ...['/graphql?query=mutation{a}', '/graphql?query=mutation{a}', '/graphql?query={a}'],
   ...['/items?_method=DELETE', '/search?_method=PUT'],
 ];
 const FRONTS = [
-  ...['*', 'x', '', ':', '.', '@', '//', '///', '////', '/\\', '/\\/', '\\', '\\\\', '/./', '/../', '/;/', '/%2f', '/%00'],
-  ...['//h', '///h', '////h', '//h//', '/\\h', '/\\/\\h', '\\\\h', '//a@h', '//h:80', '//!', '//[', '//%', '//h\\', '/\t/h'],
-  ...['http://h', 'http://h/', 'https://h', 'HTTP://H', 'ws://h', 'ftp://h', 'foo://h', 'foo:', 'http:', 'http:/', 'http:///'],
-  ...['http://!', 'http://h!', 'http://h;', 'http://[', 'http://h^x', 'http://a@b@', 'http://h:bad', 'http://h%', 'http:\\\\h'],
+  ...[
+    '*',
+    'x',
+    '',
+    ':',
+    '.',
+    '@',
+    '//',
+    '///',
+    '////',
+    '/\\',
+    '/\\/',
+    '\\',
+    '\\\\',
+    '/./',
+    '/../',
+    '/;/',
+    '/%2f',
+    '/%00',
+  ],
+  ...[
+    '//h',
+    '///h',
+    '////h',
+    '//h//',
+    '/\\h',
+    '/\\/\\h',
+    '\\\\h',
+    '//a@h',
+    '//h:80',
+    '//!',
+    '//[',
+    '//%',
+    '//h\\',
+    '/\t/h',
+  ],
+  ...[
+    'http://h',
+    'http://h/',
+    'https://h',
+    'HTTP://H',
+    'ws://h',
+    'ftp://h',
+    'foo://h',
+    'foo:',
+    'http:',
+    'http:/',
+    'http:///',
+  ],
+  ...[
+    'http://!',
+    'http://h!',
+    'http://h;',
+    'http://[',
+    'http://h^x',
+    'http://a@b@',
+    'http://h:bad',
+    'http://h%',
+    'http:\\\\h',
+  ],
   ...['http://*', 'http://h*', '/http://h', '/x/../', '/x/..;/', '/x;y/../', '/%2e/', '/x/%2e%2e/', '/x/%252e%252e/'],
 ];
 const ENDS = [
-  ...['/', '//', '/.', '/./', '/x/..', '/..', '.', '..', ' ', '%20', '%09', '\t', ';', ';a', ';a=b', ';/x/y', ';;', '%3b'],
-  ...['#', '#x', '%23', '%3f', '?', '??', '%00', '%00x', '\\', '%5c', '%2f', '\xa0', '%c2%a0', '%zz', '%', '*', '~', '.json'],
+  ...[
+    '/',
+    '//',
+    '/.',
+    '/./',
+    '/x/..',
+    '/..',
+    '.',
+    '..',
+    ' ',
+    '%20',
+    '%09',
+    '\t',
+    ';',
+    ';a',
+    ';a=b',
+    ';/x/y',
+    ';;',
+    '%3b',
+  ],
+  ...[
+    '#',
+    '#x',
+    '%23',
+    '%3f',
+    '?',
+    '??',
+    '%00',
+    '%00x',
+    '\\',
+    '%5c',
+    '%2f',
+    '\xa0',
+    '%c2%a0',
+    '%zz',
+    '%',
+    '*',
+    '~',
+    '.json',
+  ],
 ];
-const SLASHES = ['//', '%2f', '%2F', '%252f', '\\', '%5c', '/./', '/x/../', '/;/', ';a/', '/\t/', '%c0%af', '/%2e/', '///'];
+const SLASHES = [
+  '//',
+  '%2f',
+  '%2F',
+  '%252f',
+  '\\',
+  '%5c',
+  '/./',
+  '/x/../',
+  '/;/',
+  ';a/',
+  '/\t/',
+  '%c0%af',
+  '/%2e/',
+  '///',
+];
 const QUESTIONS = [';', '#', '%3f', '%3b', '%253f', '#?', ';?', '/?', '??', '?&', '?x;', '\\?'];
 const PIECES = [
-  ...['/', '\\', ';', '.', '%', '*', '#', '?', ':', '@', '!', '^', '|', '&', '=', '%2e', '%2f', '%5c', '%25', '\t', '\x80'],
+  ...[
+    '/',
+    '\\',
+    ';',
+    '.',
+    '%',
+    '*',
+    '#',
+    '?',
+    ':',
+    '@',
+    '!',
+    '^',
+    '|',
+    '&',
+    '=',
+    '%2e',
+    '%2f',
+    '%5c',
+    '%25',
+    '\t',
+    '\x80',
+  ],
 ];
 const METHODS = ['GET', 'GET', 'GET', 'GET', 'HEAD', 'OPTIONS', 'OPTIONS', 'TRACE', 'POST', 'POST', 'PUT', 'DELETE'];
 const OVERRIDES = ['X-HTTP-Method-Override', 'X-Method-Override'];
@@ -42,14 +183,33 @@ const PREFLIGHT = [
   ['Access-Control-Request-Method', 'GET'],
 ] as const;
 
+/** Got through once. */
+const KNOWN = [
+  ...[
+    '*graphql?query=mutation{a}',
+    'xgraphql?query=mutation{a}',
+    '*jobs/7/run',
+    '///h/jobs/7/run',
+    '/\\/\\h/jobs/7/run',
+  ],
+  ...[
+    '/jobs/7/run;/x/y',
+    '/graphql;query=mutation{a}',
+    '/graphql;?query=mutation{a}',
+    'http://!/export',
+    'http://h!/export',
+  ],
+  ...['http://h/x', '//!/export', '/jo\tbs/7/run', '\\\\h/jobs/7/run', 'http:/jobs/7/run', '/items;_method=DELETE'],
+];
+
 type Random = () => number;
 const one = <T>(random: Random, list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
 
 function encoded(random: Random, text: string): string {
   const at = Math.floor(random() * text.length);
   const hex = text.charCodeAt(at).toString(16).padStart(2, '0');
-  const escape = one(random, [`%${hex}`, `%${hex.toUpperCase()}`, `%25${hex}`, `%u00${hex}`]);
-  return text.slice(0, at) + escape + text.slice(at + 1);
+  const written = one(random, [`%${hex}`, `%${hex.toUpperCase()}`, `%25${hex}`, `%u00${hex}`]);
+  return text.slice(0, at) + written + text.slice(at + 1);
 }
 
 /** Some ways to spell a target; each keeps it near what it was. */
@@ -77,8 +237,19 @@ const SPELLINGS: readonly ((target: string, random: Random) => string)[] = [
   },
 ];
 
-/** A request that may write. */
-export function spelled(random: Random, id: string): Spelled {
+/** Requests that may write: those that are known, and as many more. */
+function spelledRequests(random: Random, seed: number, count: number): Spelled[] {
+  const known = KNOWN.flatMap((target) => [
+    { method: 'GET', target, headers: [] },
+    { method: 'OPTIONS', target, headers: PREFLIGHT },
+  ]);
+  return [
+    ...known.map((request, index) => ({ ...request, id: `known-${index}` })),
+    ...Array.from({ length: count }, (_, index) => spelled(random, `${seed}-${index}`)),
+  ];
+}
+
+function spelled(random: Random, id: string): Spelled {
   let target = one(random, BASES);
   for (let edits = Math.floor(random() * 4); edits > 0; edits -= 1) target = one(random, SPELLINGS)(target, random);
   const method = one(random, METHODS);
@@ -89,15 +260,59 @@ export function spelled(random: Random, id: string): Spelled {
 }
 
 const NAMES = [
-  ...['items', 'a.b', 'v1...v2', 'files', '.well-known', '~ana', 'x-run', 'jobs', 'exports', 'administrators', '100%25'],
-  ...['a%20b', 'caf%C3%A9', '%E3%81%82%E3%81%84', '%F0%9F%98%80', 'c%2B%2B', 'a%40b.example', '@scope%2Fpkg', 'a,b', 'x;y=1'],
-  ...["it's", '(1)', 'a+b', 'a=b&c', 'https%3A%2F%2Fcdn.example%2Fa.png%3Fw%3D1', '$metadata', 'k:v', 'a%3Bb', '%2e', '..'],
+  ...[
+    'items',
+    'a.b',
+    'v1...v2',
+    'files',
+    '.well-known',
+    '~ana',
+    'x-run',
+    'jobs',
+    'exports',
+    'administrators',
+    '100%25',
+  ],
+  ...[
+    'a%20b',
+    'caf%C3%A9',
+    '%E3%81%82%E3%81%84',
+    '%F0%9F%98%80',
+    'c%2B%2B',
+    'a%40b.example',
+    '@scope%2Fpkg',
+    'a,b',
+    'x;y=1',
+  ],
+  ...[
+    "it's",
+    '(1)',
+    'a+b',
+    'a=b&c',
+    'https%3A%2F%2Fcdn.example%2Fa.png%3Fw%3D1',
+    '$metadata',
+    'k:v',
+    'a%3Bb',
+    '%2e',
+    '..',
+  ],
   ...['%E3%81%82'.repeat(400), 'x'.repeat(3000), '%7Bid%7D', 'a%5Cb', '%E9', '-', '_', '!', '*', ''],
 ];
-const ASKED = ['', '', '?', '?q=a/../b', '?q=a;b#c', '?next=//host/x', '?u=http%3A%2F%2Fh', '?method=x', '?q=%zz', '?a[]=1'];
+const ASKED = [
+  '',
+  '',
+  '?',
+  '?q=a/../b',
+  '?q=a;b#c',
+  '?next=//host/x',
+  '?u=http%3A%2F%2Fh',
+  '?method=x',
+  '?q=%zz',
+  '?a[]=1',
+];
 
 /** A read that somebody could send in good faith: no surface of the application, in no reading. */
-export function honestRead(random: Random, id: string): Spelled {
+function honestRead(random: Random, id: string): Spelled {
   const segments = Array.from({ length: 1 + Math.floor(random() * 4) }, () => one(random, NAMES));
   const slash = random() < 0.2 ? '/' : '';
   const front = random() < 0.1 ? 'http://service.example' : '';
@@ -111,7 +326,13 @@ type Ask = (request: Spelled) => Promise<string>;
 function overHttp1(port: number): Ask {
   return ({ id, method, target, headers }) =>
     new Promise((resolve) => {
-      const lines = [`${method} ${target} HTTP/1.1`, 'Host: h', `X-Fuzz: ${id}`, 'Connection: close', 'Content-Length: 0'];
+      const lines = [
+        `${method} ${target} HTTP/1.1`,
+        'Host: h',
+        `X-Fuzz: ${id}`,
+        'Connection: close',
+        'Content-Length: 0',
+      ];
       for (const [name, value] of headers) lines.push(`${name}: ${value}`);
       const chunks: Buffer[] = [];
       const socket = connect(port, '127.0.0.1', () => socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
@@ -155,7 +376,7 @@ function overHttp2(port: number): Ask & { close(): void } {
   return Object.assign(ask, { close: () => session.destroy() });
 }
 
-export interface PathsSwept {
+interface PathsSwept {
   readonly router: string;
   readonly sent: number;
   /** How many wrote without a guard. */
@@ -170,7 +391,7 @@ export interface PathsSwept {
 export async function sweepPaths(router: string, seed: number, count: number, honest: number): Promise<PathsSwept> {
   const pair = await openPair(router);
   const random = numbers(seed);
-  const requests = Array.from({ length: count }, (_, index) => spelled(random, `${seed}-${index}`));
+  const requests = spelledRequests(random, seed, count);
   const reads = Array.from({ length: honest }, (_, index) => honestRead(random, `${seed}-r${index}`));
   try {
     const all = [...requests, ...reads];
@@ -186,7 +407,7 @@ export async function sweepPaths(router: string, seed: number, count: number, ho
     const differs = (request: Spelled, index: number) =>
       bare[index] !== open[index] || pair.bare.wrote.has(request.id) !== openWrote.has(request.id);
     const isLost = ({ id }: Spelled, index: number) => {
-      const [before, after] = [bare[count + index], held[count + index]].map((answer) => answer?.slice(0, 3));
+      const [before, after] = [bare, held].map((answers) => answers[requests.length + index]?.slice(0, 3));
       return !pair.bare.wrote.has(id) && before !== after;
     };
     return {

@@ -42,7 +42,8 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 function writes(route: Route, { method, headers, query }: Seen): boolean {
   const given = headers['x-http-method-override'] ?? headers['x-method-override'] ?? query('_method') ?? method;
   const actual = String(given).toUpperCase();
-  if (route === 'graphql') return String(query('query')).includes('mutation') || !(SAFE.has(actual) || actual === 'POST');
+  if (route === 'graphql')
+    return String(query('query')).includes('mutation') || !(SAFE.has(actual) || actual === 'POST');
   if (route === 'search') return !(SAFE.has(actual) || actual === 'POST');
   return route === 'other' ? !SAFE.has(actual) : true;
 }
