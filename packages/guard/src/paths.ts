@@ -1,28 +1,21 @@
 // One path, as the many servers behind the guard may read it. Gateways, frameworks and file systems differ in what they
-// decode, merge, resolve and ignore, and they stand in chains. So the guard does not normalise: it collects every path
-// that any chain of them could make of this one, and whoever asks takes the strictest answer.
+// decode, merge, resolve, strip and ignore, and they stand in chains. A path in its usual spelling is the same to all of
+// them. Any other is not interpreted at all: it may be whatever has its fixed texts in it. Both take time in proportion to
+// the length of the path.
 
-/** Read alike by everybody: no escapes, no dot segments, no empty segments, no trailing slash or dot. */
+/** No escapes, no dot segments, no empty segments, no trailing slash or dot. */
 const PLAIN = /^\/(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?:\/[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)*)?$/;
-const MOST_CHARACTERS = 2048;
-const MOST_READINGS = 64;
-
-/** Each one is something that some server does. Every order and repetition of them is tried. */
-const HABITS: readonly ((path: string) => string)[] = [
-  (path) => decode(path, /[A-Za-z0-9._~-]/),
-  (path) => decode(path, /\//),
-  (path) => decode(path, /\\/),
-  (path) => decode(path, /;/),
-  (path) => decode(path, /%/),
-  decodeAll,
-  (path) => path.replaceAll('\\', '/'),
-  (path) => path.replace(/\/{2,}/g, '/'),
-  (path) => path.replace(/;[^/]*/g, ''),
-  (path) => path.replace(/[?#\0].*$/s, ''),
-  (path) => path.replace(/^(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}[^/\\?#]*/, ''),
-  trimSegments,
-  resolveDots,
-];
+/** RFC 3986 `pchar` without `;`, at which some servers cut. */
+const USUAL_CHARACTERS = /^\/(?:[A-Za-z0-9_~!$&'()*+,=:@./-]|%[0-9A-Fa-f]{2})*$/;
+/** What separates, resolves, is decoded again or is cut off; and spaces or dots at an end, which Windows and Caddy drop. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: some servers cut there
+const READ_DIFFERENTLY = /[/\\;?#%\x00-\x1f\x7f]|^\s|[.\s]$/;
+/** How often chained servers decode. What is encoded more often hides something. */
+const MOST_DECODINGS = 4;
+const BREAKS = /[\t\r\n]/;
+const PERCENT = 0x25;
+/** `u00`, of `%u002f`. */
+const UNICODE = [0x75, 0x30, 0x30];
 
 /** The request target up to its query, as it came. A `#` stays in: some servers cut there, others do not. */
 export function rawPath(target: string): string {
@@ -35,28 +28,27 @@ export function isPlain(path: string): boolean {
 }
 
 /**
- * Every way to read the path, as folded segments.
+ * The folded segments of a path that every server reads alike, up to case, Unicode form and one slash at the end.
  *
- * @returns null where there are too many: nobody sends such a path in good faith, and the caller takes the stricter side
+ * @returns null where servers could differ
  */
-export function readings(path: string): string[][] | null {
-  if (isPlain(path)) return [segments(path)];
-  if (path.length > MOST_CHARACTERS) return null;
-  const seen = new Set([path]);
-  // A Set yields what is added while it is walked, so this ends when no habit finds anything new.
-  for (const reading of seen) {
-    for (const habit of HABITS) seen.add(habit(reading));
-    if (seen.size > MOST_READINGS) return null;
+export function usualSegments(path: string): string[] | null {
+  if (!USUAL_CHARACTERS.test(path)) return null;
+  const given = path.slice(1).split('/');
+  if (given.at(-1) === '') given.pop();
+  const read: string[] = [];
+  for (const segment of given) {
+    const text = decoded(segment);
+    if (text === null || text === '' || READ_DIFFERENTLY.test(text)) return null;
+    read.push(fold(text));
   }
-  return [...seen].map(segments);
+  return read;
 }
 
-/** Case is ignored by Express and by many gateways; empty segments and the trailing slash by most. */
-export function segments(path: string): string[] {
-  return path
-    .split('/')
-    .filter((segment) => segment !== '')
-    .map((segment) => segment.normalize('NFC').toLowerCase());
+/** Two texts that any server takes for the same are the same after this. */
+export function fold(text: string): string {
+  if (/^[\0-\x7f]*$/.test(text)) return text.toLowerCase();
+  return text.toLowerCase().toUpperCase().toLowerCase().normalize('NFC');
 }
 
 /**
@@ -65,47 +57,140 @@ export function segments(path: string): string[] {
  */
 export function plainSegment(segment: string): string | null {
   if (/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/.test(segment)) return segment;
-  if (!/^(?:[A-Za-z0-9_~!$'()*+,=:@&.-]|%[0-9A-Fa-f]{2})+$/.test(segment)) return null;
-  let text: string;
+  if (segment === '' || !/^(?:[A-Za-z0-9_~!$'()*+,=:@&.-]|%[0-9A-Fa-f]{2})+$/.test(segment)) return null;
+  const text = decoded(segment);
+  return text === null || READ_DIFFERENTLY.test(text) || /^\.|\.\./.test(text) ? null : text;
+}
+
+/** An odd path, prepared for the question what it could be. */
+export interface OddPath {
+  /** Everything that it may be decoded to, folded. */
+  readonly texts: readonly string[];
+  /** However it is read, so many segments are left of it. */
+  readonly leastSegments: number;
+}
+
+/** @returns null where it is encoded too often to look at: it could be anything */
+export function oddPath(path: string): OddPath | null {
+  const texts = new Set<string>();
+  // Node.js gives unencoded bytes as latin1.
+  const given = Buffer.from(path, /[^\0-\xff]/.test(path) ? 'utf8' : 'latin1');
+  const starts = BREAKS.test(path) ? [given, withoutBreaks(given)] : [given];
+  for (const start of starts) {
+    const bytes = decodedFully(start);
+    if (bytes === null) return null;
+    for (const text of [bytes, withoutBreaks(bytes)]) {
+      texts.add(text.toString('latin1'));
+      texts.add(text.toString('utf8'));
+    }
+  }
+  return { texts: [...texts].map(fold), leastSegments: leastSegments(path, [...texts]) };
+}
+
+/**
+ * Whether some server could find these texts, which are folded, as segments in this order. No server makes letters but by
+ * decoding, reorders, or ends a segment in the middle of a word. So a path without them is something else to everybody.
+ *
+ * @param most segments that there may be
+ */
+export function couldBe(path: OddPath, words: readonly string[], most: number): boolean {
+  return path.leastSegments <= most && path.texts.some((text) => holdsInOrder(text, words));
+}
+
+function holdsInOrder(text: string, words: readonly string[]): boolean {
+  let from = 0;
+  for (const word of words) {
+    const at = placeOf(text, word, from);
+    if (at < 0) return false;
+    from = at + word.length;
+  }
+  return true;
+}
+
+function placeOf(text: string, word: string, from: number): number {
+  for (let at = text.indexOf(word, from); at >= 0; at = text.indexOf(word, at + 1)) {
+    // Fastify takes the first character for a slash, whatever it is.
+    if ((at <= 1 || isEdge(text, at - 1)) && isEdge(text, at + word.length)) return at;
+  }
+  return -1;
+}
+
+function isEdge(text: string, at: number): boolean {
+  return at >= text.length || !/[a-z0-9_-]/.test(text[at] as string);
+}
+
+/**
+ * Counts what surely stays: segments behind a slash of their own that begin with a letter or a digit. None, where anything
+ * may be cut off or resolved.
+ */
+function leastSegments(path: string, texts: readonly string[]): number {
+  if (!/^\/[^/\\]/.test(path) || texts.some((text) => /[;?#\0\\]|\.\./.test(text))) return 0;
+  return path.match(/\/[A-Za-z0-9]/g)?.length ?? 0;
+}
+
+/** `new URL` drops them, wherever they stand. */
+function withoutBreaks(bytes: Buffer): Buffer {
+  return bytes.filter((byte) => byte !== 0x09 && byte !== 0x0a && byte !== 0x0d) as Buffer;
+}
+
+function decoded(segment: string): string | null {
   try {
-    text = decodeURIComponent(segment);
+    return decodeURIComponent(segment);
   } catch {
     return null;
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be in it
-  return /[/\\;?#%\x00-\x1f\x7f]|^[.\s]|[.\s]$|\.\./.test(text) ? null : text;
 }
 
-function decode(path: string, which: RegExp): string {
-  return path.replace(/%([0-7][0-9A-Fa-f])/g, (coded, hex: string) => {
-    const character = String.fromCharCode(Number.parseInt(hex, 16));
-    return which.test(character) ? character : coded;
-  });
-}
-
-/** UTF-8 included, and the overlong forms of `/`, `.` and `\` that lenient decoders take. Node gives raw bytes as latin1. */
-function decodeAll(path: string): string {
-  const text = path
-    .replace(/%c0%af/gi, '/')
-    .replace(/%c0%ae/gi, '.')
-    .replace(/%c1%9c/gi, '\\')
-    .replace(/%u00([0-7][0-9a-f])/gi, '%$1');
-  if (!/%[0-9A-Fa-f]{2}|[\x80-\xff]/.test(text)) return text;
-  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  return /[^\0-\xff]/.test(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8');
-}
-
-/** Windows and Caddy drop dots and spaces at the end of a name. */
-function trimSegments(path: string): string {
-  return path.replace(/([^/. ])[. ]+(?=\/|$)/g, '$1');
-}
-
-function resolveDots(path: string): string {
-  if (!/(?:^|\/)\.\.?(?:\/|$)/.test(path)) return path;
-  const kept: string[] = [];
-  for (const segment of path.split('/').slice(1)) {
-    if (segment === '..') kept.pop();
-    else if (segment !== '.') kept.push(segment);
+/** As often as it changes something. Escapes that are not UTF-8, `%u002f` and overlong forms are taken as lenient servers do. */
+function decodedFully(path: Buffer): Buffer | null {
+  let bytes: Buffer = Buffer.from(path);
+  for (let turn = 0; turn <= MOST_DECODINGS; turn += 1) {
+    const shorter = shortened(unescaped(bytes));
+    if (shorter.length === bytes.length) return bytes;
+    bytes = shorter;
   }
-  return `/${kept.join('/')}`;
+  return null;
+}
+
+/** In place, as everything that makes it shorter. */
+function unescaped(bytes: Buffer): Buffer {
+  let length = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    let byte = bytes[at] as number;
+    if (byte === PERCENT) {
+      const digits = UNICODE.every((each, index) => bytes[at + 1 + index] === each) ? at + 4 : at + 1;
+      const [high, low] = [hexadecimal(bytes[digits]), hexadecimal(bytes[digits + 1])];
+      if (high >= 0 && low >= 0) {
+        byte = high * 16 + low;
+        at = digits + 1;
+      }
+    }
+    bytes[length] = byte;
+    length += 1;
+  }
+  return bytes.subarray(0, length);
+}
+
+/** Two or three bytes of UTF-8 for a character that has one. In place. */
+function shortened(bytes: Buffer): Buffer {
+  let length = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const three = bytes[at] === 0xe0 && (bytes[at + 1] === 0x80 || bytes[at + 1] === 0x81);
+    const lead = three ? at + 1 : at;
+    const first = three ? (bytes[lead] as number) | 0xc0 : (bytes[lead] as number);
+    const last = bytes[lead + 1] ?? 0;
+    const overlong = (first === 0xc0 || first === 0xc1) && last >= 0x80 && last <= 0xbf;
+    bytes[length] = overlong ? ((first & 1) << 6) | (last & 0x3f) : (bytes[at] as number);
+    if (overlong) at = lead + 1;
+    length += 1;
+  }
+  return bytes.subarray(0, length);
+}
+
+/** @returns -1 for what is not a digit */
+function hexadecimal(byte: number | undefined): number {
+  if (byte === undefined) return -1;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const letter = (byte | 0x20) - 0x61;
+  return letter >= 0 && letter < 6 ? letter + 10 : -1;
 }

@@ -1,10 +1,10 @@
-// Which requests write, and what becomes of them. Refusing looks at every reading of the path; letting an unsafe method
-// through, keeping it for later and pretending that it was done look at one exact path. A mistake is then a refused
-// write, never an admitted one.
+// Which requests write, and what becomes of them. Refusing asks what the path could be to any server; letting an unsafe
+// method through, keeping it for later and pretending that it was done look at one exact path. A mistake is then a
+// refused write, never an admitted one.
 import { isRecord } from './document.ts';
 import { compileOperations, targetWrites, type WritingOperations } from './graphql.ts';
 import { listDigest } from './list.ts';
-import { isPlain, plainSegment, rawPath, readings, segments } from './paths.ts';
+import { couldBe, fold, isPlain, oddPath, plainSegment, rawPath, usualSegments } from './paths.ts';
 
 /** Where a value of a request is: a parameter of `match.path`, or a header. */
 export type Where = { readonly param: string } | { readonly header: string };
@@ -21,7 +21,7 @@ export interface Surface {
   readonly match?: {
     /**
      * Default: every method that is not safe; GraphQL: GET and POST. `GET` includes the other safe methods, of which a
-     * handler of all methods would make the same: a CORS preflight passes.
+     * handler of all methods would make the same.
      */
     readonly methods?: readonly string[];
     /** Whole segments, `:param`, `:param?`, and a final `*` for any rest, also an empty one. */
@@ -88,8 +88,8 @@ export interface Rule {
   readonly pattern: readonly Part[];
   /** The same, for a plain path. */
   readonly plain: RegExp;
-  /** A text that every path of this rule has in it, in lower case; null where there is none, or not of ASCII. */
-  readonly literal: string | null;
+  /** The fixed segments, folded: every path of this rule has them in it, in this order. */
+  readonly words: readonly string[];
   readonly operations: WritingOperations | null;
   readonly order: Where | null;
   readonly tenant: Where | null;
@@ -118,6 +118,8 @@ export interface Rules {
   readonly health: ReadonlySet<string>;
   /** Some surface names a safe method that writes: only then do reads need a look at their path. */
   readonly safeWrites: boolean;
+  /** A CORS layer answers preflights, so that no handler sees them. */
+  readonly preflightsPass: boolean;
   /** All names, in the order of the file. */
   readonly names: readonly string[];
   /** tells this list from another one */
@@ -158,6 +160,9 @@ const UNNAMED_WRITE: Verdict = Object.freeze({
   ifWrite: 'refuse',
   params: NO_PARAMS,
 });
+const NO_RULES: readonly Rule[] = Object.freeze([]);
+/** Where a query begins; to some servers also at `;` or `#`, or at what is encoded. */
+const QUERY_START = /[?;#]|%(?:25)*(?:3f|3b|23)/i;
 const MIB = 1024 * 1024;
 
 /** Said by whoever asks, and nobody else's business; or of the connection and not of the request. */
@@ -173,7 +178,7 @@ const NEVER_KEPT = new Set([
  * @throws TypeError naming the surface and the field, where the surfaces cannot be read: a guard that ignored one would
  * let writes through
  */
-export function compileSurfaces(input: unknown, healthPaths: readonly string[]): Rules {
+export function compileSurfaces(input: unknown, healthPaths: readonly string[], preflightsPass = false): Rules {
   const list = isRecord(input) ? input.surfaces : input;
   if (list !== undefined && !Array.isArray(list)) throw new TypeError('surfaces: a list, or { surfaces: [...] }');
   const refusing: Rule[] = [];
@@ -210,6 +215,7 @@ export function compileSurfaces(input: unknown, healthPaths: readonly string[]):
     buffers: refusing.some((rule) => rule.disposition === 'buffer'),
     health: new Set(healthPaths),
     safeWrites,
+    preflightsPass,
     names: [...names],
     digest: listDigest(list ?? []),
     index: indexOf([...refusing, ...passing]),
@@ -222,16 +228,19 @@ export function judge(rules: Rules, request: WriteRequest): Verdict {
   const other = overridden(request);
   const safe = SAFE.has(method) && (other === null || SAFE.has(other));
   const path = rawPath(request.url);
-  if (safe && other === null && rules.health.has(path) && (method === 'GET' || method === 'HEAD')) return NO_WRITE;
-  if (safe && (!rules.safeWrites || (other === null && isPreflight(request)))) return NO_WRITE;
   const rewritten = request.routedUrl === undefined ? path : rawPath(request.routedUrl);
   const paths = rewritten === path ? [path] : [path, rewritten];
+  if (safe && other === null) {
+    if ((method === 'GET' || method === 'HEAD') && paths.every((each) => rules.health.has(each))) return NO_WRITE;
+    if (rules.preflightsPass && isPreflight(request)) return NO_WRITE;
+  }
+  if (safe && !rules.safeWrites) return NO_WRITE;
   for (const each of paths) {
-    const found = refusingRule(rules, method, other, each);
-    if (found === 'unclear') return UNNAMED_WRITE;
-    if (found === null) continue;
+    const possible = refusingRules(rules, method, other, each);
+    if (possible === 'unclear') return UNNAMED_WRITE;
+    const found = possible.find((rule) => !(rule.operations && safe) || asksToWrite(rule.operations, request));
+    if (found === undefined) continue;
     const exact = paths.length > 1 || other !== null ? null : exactParams(found, each);
-    if (found.operations && safe && !asksToWrite(found.operations, request)) continue;
     return verdictOf(found, request, exact);
   }
   if (safe) return NO_WRITE;
@@ -298,51 +307,33 @@ export function valueAt(
   return value === undefined ? '' : String(value);
 }
 
-function refusingRule(rules: Rules, method: string, other: string | null, path: string): Rule | 'unclear' | null {
+/** The rule of a path that all servers read alike, or every rule that some server could find in it. */
+function refusingRules(rules: Rules, method: string, other: string | null, path: string): readonly Rule[] | 'unclear' {
+  const applies = (rule: Rule) => covers(rule, method) || (other !== null && covers(rule, other));
   if (isPlain(path)) {
     for (const rule of candidates(rules.index, path)) {
-      if (rule.disposition === 'pass') continue;
-      if ((covers(rule, method) || (other !== null && covers(rule, other))) && rule.plain.test(path)) return rule;
+      if (rule.disposition !== 'pass' && applies(rule) && rule.plain.test(path)) return [rule];
     }
-    return null;
+    return NO_RULES;
   }
-  const text = readableText(path);
-  const possible = rules.refusing.filter(
-    (rule) =>
-      (covers(rule, method) || (other !== null && covers(rule, other))) &&
-      (text === null || rule.literal === null || text.includes(rule.literal)),
-  );
-  if (possible.length === 0) return null;
-  const ways = readings(path);
-  if (ways === null) return 'unclear';
-  return possible.find((rule) => ways.some((way) => fits(rule.pattern, 0, way, 0))) ?? null;
+  const possible = rules.refusing.filter(applies);
+  if (possible.length === 0) return NO_RULES;
+  const segments = usualSegments(path);
+  if (segments !== null) {
+    const found = possible.find((rule) => fits(rule.pattern, 0, segments, 0));
+    return found ? [found] : NO_RULES;
+  }
+  const odd = oddPath(path);
+  return odd === null ? 'unclear' : possible.filter((rule) => couldBe(odd, rule.words, mostSegments(rule.pattern)));
 }
 
-/**
- * What the letters of a path are to everybody: no reading joins or makes letters, but by decoding. So a path without a
- * rule's text in it is not that rule's, however it is read.
- *
- * @returns null where it is encoded twice, or not in ASCII
- */
-function readableText(path: string): string | null {
-  if (/%(?:25|u|[89A-F])|[^\0-\x7f]/i.test(path)) return null;
-  return path
-    .replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .toLowerCase();
-}
-
-function literalOf(pattern: readonly Part[]): string | null {
-  let longest: string | null = null;
-  for (const part of pattern) {
-    if (part.is === 'text' && /^[\x21-\x7e]+$/.test(part.text) && part.text.length > (longest?.length ?? 0))
-      longest = part.text;
-  }
-  return longest;
+function mostSegments(pattern: readonly Part[]): number {
+  return pattern.at(-1)?.is === 'rest' ? Number.POSITIVE_INFINITY : pattern.length;
 }
 
 /** By its query string. A safe method with a body is nothing that a client of GraphQL sends. */
 function asksToWrite(operations: WritingOperations, { url, routedUrl = url, headers }: WriteRequest): boolean {
-  if (hasBody(headers)) return true;
+  if (hasBody(headers) || startsQueryOddly(url) || startsQueryOddly(routedUrl)) return true;
   return targetWrites(operations, url) || (routedUrl !== url && targetWrites(operations, routedUrl));
 }
 
@@ -378,9 +369,17 @@ function covers(rule: Rule, method: string): boolean {
   return rule.methods.has(method) || (SAFE.has(method) && rule.methods.has('GET'));
 }
 
-/** A browser that asks whether it may ask: answered by whatever does CORS, and never by what writes. */
+/** A browser that asks whether it may ask. Both headers, since some CORS layers hand on what lacks one. */
 function isPreflight({ method, headers }: WriteRequest): boolean {
-  return method === 'OPTIONS' && headers?.['access-control-request-method'] !== undefined;
+  return (
+    method === 'OPTIONS' && headers?.['access-control-request-method'] !== undefined && headers.origin !== undefined
+  );
+}
+
+/** Something before the `?` at which some server begins the query, perhaps behind another one that decodes. */
+function startsQueryOddly(url: string): boolean {
+  const at = url.search(QUERY_START);
+  return at >= 0 && url[at] !== '?';
 }
 
 function hasBody(headers: WriteRequest['headers']): boolean {
@@ -394,9 +393,9 @@ function overridden(request: WriteRequest): string | null {
     const value = request.headers?.[name];
     if (value) return String(Array.isArray(value) ? value[0] : value).toUpperCase();
   }
-  const question = request.url.indexOf('?');
-  if (question < 0) return null;
-  const query = request.url.slice(question + 1);
+  const start = request.url.search(QUERY_START);
+  if (start < 0) return null;
+  const query = request.url.slice(start + 1);
   if (!/_method|%(?:5f|6d|4d|65|45|74|54|68|48|6f|4f|64|44)/i.test(query)) return null;
   const plain = query.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
@@ -405,7 +404,7 @@ function overridden(request: WriteRequest): string | null {
   if (times === 0) return null;
   // Of two some take the first, others the last; and one that stands elsewhere may be a parameter to somebody.
   const [, once] = /(?:^|&)_method=([A-Za-z]+)(?:&|$)/.exec(query) ?? [];
-  return times === 1 && once !== undefined ? once.toUpperCase() : '?';
+  return times === 1 && once !== undefined && request.url[start] === '?' ? once.toUpperCase() : '?';
 }
 
 function compileRule(surface: Record<string, unknown>, name: string, kind: string, where: string): Rule {
@@ -455,7 +454,7 @@ function compileRule(surface: Record<string, unknown>, name: string, kind: strin
     methods: methods !== undefined ? new Set(methods.map((m) => m.toUpperCase())) : writing && new Set(['GET', 'POST']),
     pattern,
     plain: plainPattern(pattern),
-    literal: literalOf(pattern),
+    words: pattern.flatMap((part) => (part.is === 'text' ? [part.text] : [])),
     operations: writing,
     order,
     tenant: whereOf(surface.tenant, params, `${where}.tenant (${name})`),
@@ -567,7 +566,7 @@ function compilePath(path: unknown, where: string, passes: boolean): Part[] {
     if (/[:*?#%;\\]|^\.+$/.test(part)) {
       throw new TypeError(`${where}: ${part} in ${path}, allowed are whole segments, :param, :param? and a final *`);
     }
-    return { is: 'text', text: segments(part)[0] ?? part, exact: part };
+    return { is: 'text', text: fold(part), exact: part };
   });
 }
 

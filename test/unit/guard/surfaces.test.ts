@@ -67,6 +67,20 @@ describe('a GET that writes is refused however it is spelled', () => {
     '/caf%C3%A9/order',
     '/caf\xc3\xa9/order',
     '/CAF%C3%89/order',
+    // Fastify takes any first character for the slash.
+    '*jobs/7/run',
+    'xjobs/7/run',
+    // `new URL(target, base)` skips any number of slashes and backslashes before a host, and drops tabs.
+    '///host/jobs/7/run',
+    '/\\/\\//host/jobs/7/run',
+    '/jo\tbs/7/ru\tn',
+    // Fastify with useSemicolonDelimiter: the path ends here.
+    '/jobs/7/run;/x/y',
+    '/jobs/7/run%3b/x/y',
+    // `url.parse` puts back what is not a host.
+    'http://a!jobs/7/run',
+    'http:/jobs/7/run',
+    '/jobs/%e0%80%af7/run',
   ])('%s', (url) => {
     expect(write('GET', url)).toBe(true);
     expect(write('HEAD', url)).toBe(true);
@@ -86,8 +100,115 @@ test.each([
   expect(write('GET', url)).toBe(false);
 });
 
-test('a path that can be read in too many ways is no read', () => {
-  expect(write('GET', `/${'%252f;a\\..%2e/'.repeat(60)}`)).toBe(true);
+test('what is not a host may be the first segment', () => {
+  const own = compileSurfaces([{ name: 'a', match: { methods: ['GET'], path: '/:tenant/export' } }], []);
+  for (const url of ['http://!a/export', 'http://h!a/export', 'http://!/export', '//!/export'])
+    expect([url, judge(own, { method: 'GET', url }).write]).toEqual([url, true]);
+});
+
+test('a query that only some servers see', () => {
+  const own = compileSurfaces([{ name: 'api', kind: 'graphql', match: { path: '/graphql' } }], []);
+  const hit = (url: string) => judge(own, { method: 'GET', url }).write;
+  for (const url of [
+    '*graphql?query=mutation{a}',
+    '///h/graphql?query=mutation{a}',
+    '/graphql;query=mutation{a}',
+    '/graphql%3fquery=mutation{a}',
+    '/graphql%253fquery=mutation{a}',
+    '/graphql;?query={a}',
+    '/graphql#?query=mutation{a}',
+  ])
+    expect([url, hit(url)]).toEqual([url, true]);
+  for (const url of ['/graphql', '/graphql/', '/graphql/?query={a}', '//graphql?query={a}'])
+    expect([url, hit(url)]).toEqual([url, false]);
+  expect(write('GET', '/items;_method=DELETE')).toBe(true);
+  expect(write('GET', '/items;a=1?_method=DELETE')).toBe(true);
+  expect(write('GET', '/docs/http_method')).toBe(false);
+});
+
+test('a preflight is judged like its path, unless a CORS layer is known to answer it', () => {
+  const surfaces = [
+    { name: 'run', match: { methods: ['GET'], path: '/jobs/:id/run' } },
+    { name: 'api', kind: 'graphql', match: { path: '/graphql' } },
+  ];
+  const headers = { origin: 'https://page.example', 'access-control-request-method': 'GET' };
+  const hits = (passes: boolean, url: string, more: Record<string, string | undefined> = {}) =>
+    judge(compileSurfaces(surfaces, [], passes), { method: 'OPTIONS', url, headers: { ...headers, ...more } }).write;
+  expect(hits(false, '/jobs/7/run')).toBe(true);
+  expect(hits(false, '/graphql?query=mutation{a}')).toBe(true);
+  expect(hits(false, '/graphql')).toBe(false);
+  expect(hits(false, '/items')).toBe(false);
+  expect(hits(true, '/jobs/7/run')).toBe(false);
+  expect(hits(true, '/jobs/7/run', { origin: undefined })).toBe(true);
+  expect(hits(true, '/jobs/7/run', { 'access-control-request-method': undefined })).toBe(true);
+  expect(hits(true, '/jobs/7/run', { 'x-http-method-override': 'GET' })).toBe(true);
+});
+
+test('a health path that is rewritten to a write is a write', () => {
+  expect(judge(rules, { method: 'GET', url: '/healthz', routedUrl: '/jobs/7/run' }).write).toBe(true);
+  expect(judge(rules, { method: 'GET', url: '/healthz', routedUrl: '/internal/health' }).write).toBe(false);
+});
+
+test('a long path with letters of any language is a read', () => {
+  expect(write('GET', `/wiki/${'%E3%81%82'.repeat(900)}`)).toBe(false);
+  expect(write('GET', `/wiki/${'%E3%81%82'.repeat(900)};x=1`)).toBe(false);
+  expect(write('GET', `/jobs/${'%E3%81%82'.repeat(900)}/run`)).toBe(true);
+});
+
+test('a short surface without a fixed text is not every path that is spelled oddly', () => {
+  const own = compileSurfaces([{ name: 'a', match: { methods: ['GET'], path: '/:slug' } }], []);
+  const hit = (url: string) => judge(own, { method: 'GET', url }).write;
+  expect(['/files/a%2Fb', '/x/100%25/y'].map(hit)).toEqual([false, false]);
+  expect(['/a%2Fb', '/files/..%2fx', '/files;/x', '//files/x', '/\\files/x', '/files/%2e'].map(hit)).toEqual(
+    Array(6).fill(true),
+  );
+});
+
+test('a path that is encoded too often is no read', () => {
+  expect(write('GET', '/%25252525256aobs/7/run')).toBe(true);
+  expect(write('GET', `/x/${'%25'.repeat(40)}`)).toBe(false);
+});
+
+test('time grows with the length of a path, and no faster', () => {
+  const pieces = [
+    ...['/', '//', '/../', '/x/..', '%2e', '%252e', '%25', '%2525', ';', ';a', '\\', '%5c', '. ', ' .', '\t', '%zz'],
+    ...['jobs', 'jobs/', 'jobs;', '/run', 'run', '%c0%af', '%e0%80%af', '\xc3\xa9', '%E3%81%82', ':', '*', '_method&'],
+  ];
+  // Characters that are handed to functions that look at each of them once.
+  let looked = 0;
+  const { prototype } = String;
+  const { replace, search, match, split, indexOf } = prototype;
+  const { test: matches } = RegExp.prototype;
+  const counting = (original: any) =>
+    function (this: string, ...args: any[]) {
+      looked += this.length;
+      return original.apply(this, args);
+    };
+  try {
+    for (const [name, original] of Object.entries({ replace, search, match, split }))
+      Object.assign(prototype, { [name]: counting(original) });
+    prototype.indexOf = function (word, from = 0) {
+      const at = indexOf.call(this, word, from);
+      looked += (at < 0 ? this.length : at + 1) - from;
+      return at;
+    };
+    RegExp.prototype.test = function (text) {
+      looked += text.length;
+      return matches.call(this, text);
+    };
+    for (const one of pieces) {
+      for (const two of pieces) {
+        const url = `/${(one + two).repeat(8192 / (one + two).length)}`;
+        looked = 0;
+        judge(rules, { method: 'GET', url });
+        const each = looked / url.length;
+        if (each > 150) throw new Error(`${one}${two}: each character was looked at ${each} times`);
+      }
+    }
+  } finally {
+    Object.assign(prototype, { replace, search, match, split, indexOf });
+    RegExp.prototype.test = matches;
+  }
 });
 
 test('reads with much that is encoded, as image proxies and package registries have them, stay reads', () => {
