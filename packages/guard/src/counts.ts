@@ -3,7 +3,7 @@ import { createSketch, type SeenUnnamed } from './seen.ts';
 
 /** How a write comes in. `http` includes GraphQL, and vector and key-value mutations that are HTTP requests. */
 export type WriteKind = 'http' | 'tool' | 'job' | 'vector' | 'kv';
-type ErrorKind = 'source' | 'document' | 'localCopy' | 'queue' | 'internal';
+type ErrorKind = 'source' | 'document' | 'missing' | 'localCopy' | 'queue' | 'internal';
 export type Fate = 'refused' | 'queued' | 'dropped' | 'passed' | 'passedUnknown';
 
 /** What became of the writes of one surface. */
@@ -34,6 +34,8 @@ export interface GuardCounts {
   /** Writes admitted because nothing was known about the flag (`onUnknown: 'pass'`). */
   readonly passedUnknown: number;
   readonly errors: Readonly<Record<ErrorKind | 'total', number>>;
+  /** What the flag is read from, without credentials; null: the source does not say. */
+  readonly source: string | null;
   readonly readOnly: boolean;
   /** Milliseconds since the source last confirmed the state; null when it never has. */
   readonly flagAgeMs: number | null;
@@ -56,7 +58,7 @@ export interface Tally {
   passedUnknown(): number;
   /** A read-only period begins: the times and the count of refusals belong to it from now on. */
   periodBegins(): void;
-  snapshot(): Omit<GuardCounts, 'readOnly' | 'flagAgeMs' | 'stale' | 'queue'>;
+  snapshot(): Omit<GuardCounts, 'source' | 'readOnly' | 'flagAgeMs' | 'stale' | 'queue'>;
   refusedInPeriod(): number;
 }
 
@@ -70,7 +72,7 @@ export const UNNAMED = 'unnamed';
 export function createTally(names: readonly string[]): Tally {
   const refused = zeros();
   const inFlight = zeros();
-  const errors = { source: 0, document: 0, localCopy: 0, queue: 0, internal: 0 };
+  const errors = { source: 0, document: 0, missing: 0, localCopy: 0, queue: 0, internal: 0 };
   const surfaces = new Map<string, Counters>();
   const sketch = createSketch(50);
   let unknown = 0;

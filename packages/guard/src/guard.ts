@@ -44,6 +44,12 @@ export interface GuardOptions {
   readonly environment?: string;
   /** As long as nothing is known about the flag (source down at the start, no local copy). Default `pass`: counted and logged. */
   readonly onUnknown?: 'pass' | 'refuse';
+  /**
+   * The flag vanishes while somebody holds (a Redis that lost its data, a replica without the key). Default `hold`: writes
+   * stay refused until the last `until` and 60 s more, then as `on_expiry` says; a document that is written ends it at
+   * once. `open`: no document means read-write at any time.
+   */
+  readonly onMissing?: 'hold' | 'open';
   /** A file that keeps the last document across restarts. */
   readonly localCopy?: string;
   /**
@@ -57,6 +63,8 @@ export interface GuardOptions {
   readonly log?: GuardLog;
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: () => number;
+  /** Milliseconds of a clock that nobody sets: the flag's age is what the clock that says more says. Default `performance.now`. */
+  readonly monotonic?: () => number;
   /** From 0 up to, not including, 1: the jitter of `Retry-After`. Default `Math.random`. */
   readonly random?: () => number;
   /** How long `ready()` waits for the source, in milliseconds. Default 3000. */
@@ -192,9 +200,11 @@ export function createGuard(options: GuardOptions): Guard {
     source: options.source,
     environment: options.environment,
     onUnknown,
+    onMissing: options.onMissing ?? 'hold',
     localCopy: options.localCopy,
     readyTimeoutMs: options.readyTimeoutMs ?? 3000,
     clock,
+    monotonic: options.monotonic ?? (() => performance.now()),
     log,
     tally,
   });
@@ -538,7 +548,9 @@ export function createGuard(options: GuardOptions): Guard {
   function counts(): GuardCounts {
     const flagAgeMs = keeper.ageMs();
     const stale = flagAgeMs === null || flagAgeMs > (options.staleAfterMs ?? 10_000);
-    return { ...tally.snapshot(), readOnly: isHeld(keeper.current, clock()), flagAgeMs, stale, queue: depth() };
+    const source = options.source.address ?? null;
+    const readOnly = isHeld(keeper.current, clock());
+    return { ...tally.snapshot(), source, readOnly, flagAgeMs, stale, queue: depth() };
   }
 
   /** Calls back at every change, and when the last holder runs out by the clock. */
@@ -601,7 +613,7 @@ export function createGuard(options: GuardOptions): Guard {
   };
 }
 
-function checkOptions({ source, status, onUnknown, receiptsPath }: GuardOptions): void {
+function checkOptions({ source, status, onUnknown, onMissing, receiptsPath }: GuardOptions): void {
   if (typeof source?.start !== 'function') {
     throw new TypeError('source: fileSource(path), redisSource(client), httpSource(url) or your own');
   }
@@ -610,6 +622,9 @@ function checkOptions({ source, status, onUnknown, receiptsPath }: GuardOptions)
   }
   if (onUnknown !== undefined && onUnknown !== 'pass' && onUnknown !== 'refuse') {
     throw new TypeError(`onUnknown: ${String(onUnknown)}, allowed are pass and refuse`);
+  }
+  if (onMissing !== undefined && onMissing !== 'hold' && onMissing !== 'open') {
+    throw new TypeError(`onMissing: ${String(onMissing)}, allowed are hold and open`);
   }
   if (receiptsPath !== undefined && !/^(?:\/[\w.~-]+)+$/.test(receiptsPath)) {
     throw new TypeError(`receiptsPath: ${String(receiptsPath)}, allowed is a path such as ${RECEIPTS_PATH}`);
