@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { createAbandon } from './abandoned.ts';
 import type { BodyReader } from './adapters/body.ts';
 import { type ContinueServer, guardContinue } from './adapters/continue.ts';
 import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
@@ -90,6 +91,11 @@ export interface GuardOptions {
   readonly maxPendingBytes?: number;
   /** How long the queue and `authorize` may take, in milliseconds. Default 10,000. */
   readonly queueTimeoutMs?: number;
+  /**
+   * A client leaves, and the handler goes on: so long its write stays in flight, in milliseconds, where its end cannot be
+   * seen (it returned no promise, and does not end its response). Default 30,000.
+   */
+  readonly abandonedMs?: number;
   /** Serve `/.well-known/maintenance`. It is public, and so are `reason` and `contact`. Default true. */
   readonly wellKnown?: boolean;
 }
@@ -151,6 +157,11 @@ export interface Guard {
     fn: (...args: Args) => Result,
     options?: NamedCallOptions & { readonly onRefused?: 'throw' },
   ): (...args: Args) => Promise<Awaited<Result>>;
+  /**
+   * Runs a write, in flight until it is over, whatever becomes of the request that it belongs to. While the system is
+   * read-only it does not run, and what is returned rejects with a `ReadOnlyError`.
+   */
+  write<Result>(fn: () => Result, options?: NamedCallOptions): Promise<Awaited<Result>>;
   /** For cron handlers, queue workers and timers: runs are skipped while the system is read-only. */
   scheduler(options?: SchedulerOptions): GuardScheduler;
   /** A job that writes. While the system is read-only the run is skipped, and says so (`isSkipped`). */
@@ -176,7 +187,13 @@ export interface Guard {
 }
 
 /** Reads that pass off the window: nothing to say, nothing to count. One object for all of them. */
-const ADMITTED: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: null, wait: null });
+const ADMITTED: Admission = Object.freeze({
+  answer: null,
+  readOnlyHeader: null,
+  leave: null,
+  abandon: null,
+  wait: null,
+});
 const RECEIPTS_PATH = '/.well-known/maintenance/receipts';
 /** For so long after a window the queue is asked for each write that has an order, whatever its memory says. */
 const FRESH_MS = 60_000;
@@ -188,7 +205,13 @@ const FRESH_MS = 60_000;
  */
 export function createGuard(options: GuardOptions): Guard {
   const { clock = Date.now, random = Math.random, status = 503, onUnknown = 'pass', wellKnown = true } = options;
-  const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, maxPendingBytes = 256 * 1024 * 1024, queue } = options;
+  const {
+    receiptsPath = RECEIPTS_PATH,
+    bodyTimeoutMs = 30_000,
+    abandonedMs = 30_000,
+    maxPendingBytes = 256 * 1024 * 1024,
+    queue,
+  } = options;
   checkOptions(options);
   const rules = compileSurfaces(options.surfaces, options.healthPaths ?? ['/health', '/healthz', '/livez', '/readyz']);
   checkBuffering(rules.buffers, options);
@@ -224,7 +247,11 @@ export function createGuard(options: GuardOptions): Guard {
     : null;
   let pendingBytes = 0;
   const leaveHttp = () => tally.leave('http');
-  const admittedWrite: Admission = Object.freeze({ ...ADMITTED, leave: leaveHttp });
+  const admittedWrite: Admission = Object.freeze({
+    ...ADMITTED,
+    leave: leaveHttp,
+    abandon: createAbandon(tally, 'http', abandonedMs),
+  });
 
   function decideAndCount(request: WriteRequest): Decision {
     const now = clock();
@@ -585,6 +612,7 @@ export function createGuard(options: GuardOptions): Guard {
     expect: (server) => guardContinue(refusedUnread, server),
     tool: ((fn, options) => named(fn, { ...options, kind: 'tool' })) as Guard['tool'],
     call: named as Guard['call'],
+    write: ((fn, options) => named(fn, { name: 'write', ...options, onRefused: 'throw' })()) as Guard['write'],
     job:
       (fn, { name = fn.name || 'job' } = {}) =>
       (...args) =>

@@ -28,6 +28,9 @@ export function prometheusText(counts: GuardCounts): string {
       'Writes that were admitted and are not finished.',
       kinds.map(([kind, value]) => [{ kind }, value]),
     ),
+    ...family('abandoned', 'gauge', 'Writes in flight whose client has left, and whose end may not be seen.', [
+      [{}, counts.abandoned],
+    ]),
     ...(counts.source === null
       ? []
       : family('source_info', 'gauge', 'What the flag is read from.', [[{ source: counts.source }, 1]])),

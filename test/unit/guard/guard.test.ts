@@ -287,6 +287,8 @@ test('the maintenance document, whole', () => {
     flag_age_ms: 3_600_000,
     refused: 0,
     in_flight: 0,
+    abandoned: 0,
+    unseen: 0,
     first_refused_at: null,
     last_refused_at: null,
     queue: null,
