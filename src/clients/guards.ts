@@ -23,6 +23,10 @@ export interface GuardSeen {
   lastRefusedAt: string | null;
   /** admitted and not finished; undefined: it does not say */
   inFlight: number | undefined;
+  /** the part of them whose client has left: the guard may not see them end */
+  abandoned: number;
+  /** in this read-only period given up after a time, without having been seen to end */
+  unseen: number;
   queue: { queued: number; bytes: number; oldestMs: number | null } | undefined;
   surfaces: Record<string, SurfaceSeen> | undefined;
   /** of its list of surfaces; undefined: it does not say */
@@ -91,6 +95,8 @@ function guardSeen(json: any): GuardSeen | undefined {
     firstRefusedAt: time(json.first_refused_at),
     lastRefusedAt: time(json.last_refused_at),
     inFlight: typeof json.in_flight === 'number' ? json.in_flight : undefined,
+    abandoned: number(json.abandoned),
+    unseen: number(json.unseen),
     queue: isMap(queue)
       ? {
           queued: number(queue['queued']),

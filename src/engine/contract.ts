@@ -256,6 +256,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   local?: boolean;
   /** Its id is our mark: what stands there is ours whatever somebody edited in it, and the end takes it away all the same. */
   marked?: boolean;
+  /** Its end is something that readers must find, so it is written also where ours has vanished meanwhile. */
+  saysEnded?: boolean;
   /**
    * How a lost update is prevented. `server`: the service compares, and write() throws Stale where it refuses. `look`:
    * it cannot, so the engine looks again right before each write, and goes on only where every `from` is still there.

@@ -151,7 +151,13 @@ function rest(decision: Decision, { step, phase, window, id, now }: Thing, own: 
     if (own.unknown || ours) decision.release.push(id);
     else {
       if (isOpened(step, window, id, now)) decision.breached.push(id);
-      decision.drift.push({ id, ours: own.after, now, released: true, gone: now === null });
+      const drift = { id, ours: own.after, now, released: true, gone: now === null };
+      if (resource.saysEnded !== true || now !== null) decision.drift.push(drift);
+      else {
+        // Who saw it held takes what vanished for lost data: only a write tells that the window is over.
+        decision.drift.push({ ...drift, released: false, taken: true });
+        decision.changes.push({ id, from: now, to: now });
+      }
     }
   } else if (own.unknown && ours) decision.settled.push({ id, is: now });
 }

@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals';
 
 const read = (path: string) => readFileSync(new URL(`../../packages/${path}`, import.meta.url), 'utf8');
 /** They are there for tests: no service sets them. */
-const FOR_TESTS = ['clock', 'random', 'now', 'time', 'fetch'];
+const FOR_TESTS = ['clock', 'monotonic', 'random', 'now', 'time', 'fetch'];
 
 /** Only what the interface itself declares: two spaces deep. */
 function optionsOf(source: string, name: string): string[] {

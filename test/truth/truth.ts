@@ -125,13 +125,14 @@ async function redisAt(port: number): Promise<ChildProcess> {
   return child;
 }
 
-async function redisWorld(): Promise<World> {
+/** @param onMissing `open`: as a process that was started since, and has never seen the window */
+async function redisWorld(onMissing: 'hold' | 'open'): Promise<World> {
   const cwd = mkdtempSync(join(tmpdir(), 'maint-truth-'));
   const port = await freePort();
   let child = await redisAt(port);
   const client = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, maxRetriesPerRequest: 0 });
   client.on('error', () => undefined);
-  const guard = createGuard({ source: redisSource(client as never, { pollMs: POLL_MS }) });
+  const guard = createGuard({ source: redisSource(client as never, { pollMs: POLL_MS }), onMissing });
   await guard.ready();
   const { server, url } = await listening(guard.http((_request, response) => response.end('ok')));
   const key = 'maint:read_only';
@@ -198,9 +199,11 @@ async function commandWorld(): Promise<World> {
   };
 }
 
-function worldOf(backend: Backend): Promise<World> {
+function worldOf(backend: Backend, verb: Verb): Promise<World> {
   if (backend === 'command') return commandWorld();
-  return backend === 'flag/redis' ? redisWorld() : fileWorld(backend.endsWith('verify/flag'));
+  return backend === 'flag/redis'
+    ? redisWorld(verb === 'end' || verb === 'abort' ? 'hold' : 'open')
+    : fileWorld(backend.endsWith('verify/flag'));
 }
 
 export interface Case {
@@ -246,7 +249,7 @@ export function lies(verb: Verb, ran: Ran, refused: boolean): string[] {
 
 /** One case from the start of a window: what was said wrongly, by the verb and by the status after it. */
 export async function tryCase({ backend, trouble, verb }: Case): Promise<string[]> {
-  const world = await worldOf(backend);
+  const world = await worldOf(backend, verb);
   try {
     writeFileSync(
       join(world.cwd, 'runbook.yaml'),

@@ -3,7 +3,7 @@ import { createSketch, type SeenUnnamed } from './seen.ts';
 
 /** How a write comes in. `http` includes GraphQL, and vector and key-value mutations that are HTTP requests. */
 export type WriteKind = 'http' | 'tool' | 'job' | 'vector' | 'kv';
-type ErrorKind = 'source' | 'document' | 'localCopy' | 'queue' | 'internal';
+type ErrorKind = 'source' | 'document' | 'missing' | 'localCopy' | 'queue' | 'internal';
 export type Fate = 'refused' | 'queued' | 'dropped' | 'passed' | 'passedUnknown';
 
 /** What became of the writes of one surface. */
@@ -29,11 +29,20 @@ export interface GuardCounts {
   readonly surfaces: Readonly<Record<string, SurfaceCounts>>;
   /** Writes that no surface names: the most frequent ones. */
   readonly unnamed: readonly SeenUnnamed[];
-  /** Writes that were admitted and are not finished: for HTTP until the answer is out or the client is gone. */
+  /** Writes that were admitted and are not finished: for HTTP until the handler is done and the answer is out. */
   readonly inFlight: { readonly total: number } & Readonly<Record<WriteKind, number>>;
+  /**
+   * Writes in flight whose client has left, and whose handler is not seen to end: they count as in flight for
+   * `abandonedMs` at most.
+   */
+  readonly abandoned: number;
+  /** Those of the present read-only period, or else of the latest, whose time ran out: nobody saw them end. */
+  readonly unseen: number;
   /** Writes admitted because nothing was known about the flag (`onUnknown: 'pass'`). */
   readonly passedUnknown: number;
   readonly errors: Readonly<Record<ErrorKind | 'total', number>>;
+  /** What the flag is read from, without credentials; null: the source does not say. */
+  readonly source: string | null;
   readonly readOnly: boolean;
   /** Milliseconds since the source last confirmed the state; null when it never has. */
   readonly flagAgeMs: number | null;
@@ -52,11 +61,15 @@ export interface Tally {
   unnamed(method: string, target: string): void;
   enter(kind: WriteKind): void;
   leave(kind: WriteKind): void;
+  /** The client of a write in flight has left. */
+  abandon(): void;
+  /** An abandoned write is over: its end was seen, or its time ran out. */
+  found(seen: boolean): void;
   error(kind: ErrorKind): void;
   passedUnknown(): number;
   /** A read-only period begins: the times and the count of refusals belong to it from now on. */
   periodBegins(): void;
-  snapshot(): Omit<GuardCounts, 'readOnly' | 'flagAgeMs' | 'stale' | 'queue'>;
+  snapshot(): Omit<GuardCounts, 'source' | 'readOnly' | 'flagAgeMs' | 'stale' | 'queue'>;
   refusedInPeriod(): number;
 }
 
@@ -70,9 +83,11 @@ export const UNNAMED = 'unnamed';
 export function createTally(names: readonly string[]): Tally {
   const refused = zeros();
   const inFlight = zeros();
-  const errors = { source: 0, document: 0, localCopy: 0, queue: 0, internal: 0 };
+  const errors = { source: 0, document: 0, missing: 0, localCopy: 0, queue: 0, internal: 0 };
   const surfaces = new Map<string, Counters>();
   const sketch = createSketch(50);
+  let abandoned = 0;
+  let unseen = 0;
   let unknown = 0;
   let inPeriod = 0;
   let first: number | null = null;
@@ -106,12 +121,20 @@ export function createTally(names: readonly string[]): Tally {
     leave(kind) {
       inFlight[kind] -= 1;
     },
+    abandon() {
+      abandoned += 1;
+    },
+    found(seen) {
+      abandoned -= 1;
+      if (!seen) unseen += 1;
+    },
     error(kind) {
       errors[kind] += 1;
     },
     passedUnknown: () => (unknown += 1),
     periodBegins() {
       inPeriod = 0;
+      unseen = 0;
       first = null;
       last = null;
     },
@@ -123,6 +146,8 @@ export function createTally(names: readonly string[]): Tally {
       surfaces: Object.fromEntries([...surfaces].map(([name, counters]) => [name, { ...counters }])),
       unnamed: sketch.list(),
       inFlight: { total: sum(inFlight), ...inFlight },
+      abandoned,
+      unseen,
       passedUnknown: unknown,
       errors: { total: sum(errors), ...errors },
       firstRefusedAt: first === null ? null : new Date(first).toISOString(),

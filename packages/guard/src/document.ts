@@ -24,13 +24,15 @@ export interface Holder {
 /** What a document says. `plain`: a boolean flag that is on, of which nothing more is known. */
 export interface Flag {
   readonly plain: boolean;
+  /** The document is of a later version: what it says may close, and never open. */
+  readonly later: boolean;
   readonly holders: readonly Holder[];
 }
 
 export type ParsedDocument = { readonly flag: Flag } | { readonly problem: string };
 
-const OFF: Flag = Object.freeze({ plain: false, holders: Object.freeze([]) });
-const ON: Flag = Object.freeze({ plain: true, holders: Object.freeze([]) });
+const OFF: Flag = Object.freeze({ plain: false, later: false, holders: Object.freeze([]) });
+const ON: Flag = Object.freeze({ plain: true, later: false, holders: Object.freeze([]) });
 const WORDS = new Map([
   ['true', ON],
   ['1', ON],
@@ -62,7 +64,12 @@ export function parseDocument(text: string | null): ParsedDocument {
   if (!isRecord(value)) return { problem: 'not an object' };
   const holders = value.holders;
   if (!isRecord(holders)) return { problem: 'no object "holders" in it' };
-  return { flag: { plain: false, holders: Object.entries(holders).map(readHolder) } };
+  const later = value.version !== undefined && value.version !== 1;
+  const read = Object.entries(holders).map(readHolder);
+  if (!later) return { flag: { plain: false, later, holders: read } };
+  // Nobody knows what else a later version says: its holders hold, and "nobody holds" is not believed.
+  if (read.length === 0) return { problem: 'of a version that is not known here, without a holder' };
+  return { flag: { plain: false, later, holders: read.map((holder) => ({ ...holder, onExpiry: 'hold' as const })) } };
 }
 
 /** Somebody who holds holds, whatever the details look like: only the details are lost. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { createAbandon } from './abandoned.ts';
 import type { BodyReader } from './adapters/body.ts';
 import { type ContinueServer, guardContinue } from './adapters/continue.ts';
 import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
@@ -44,6 +45,12 @@ export interface GuardOptions {
   readonly environment?: string;
   /** As long as nothing is known about the flag (source down at the start, no local copy). Default `pass`: counted and logged. */
   readonly onUnknown?: 'pass' | 'refuse';
+  /**
+   * The flag vanishes while somebody holds (a Redis that lost its data, a replica without the key). Default `hold`: writes
+   * stay refused until the last `until` and 60 s more, then as `on_expiry` says; a document that is written ends it at
+   * once. `open`: no document means read-write at any time.
+   */
+  readonly onMissing?: 'hold' | 'open';
   /** A file that keeps the last document across restarts. */
   readonly localCopy?: string;
   /**
@@ -62,6 +69,8 @@ export interface GuardOptions {
   readonly log?: GuardLog;
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly clock?: () => number;
+  /** Milliseconds of a clock that nobody sets: the flag's age is what the clock that says more says. Default `performance.now`. */
+  readonly monotonic?: () => number;
   /** From 0 up to, not including, 1: the jitter of `Retry-After`. Default `Math.random`. */
   readonly random?: () => number;
   /** How long `ready()` waits for the source, in milliseconds. Default 3000. */
@@ -87,6 +96,11 @@ export interface GuardOptions {
   readonly maxPendingBytes?: number;
   /** How long the queue and `authorize` may take, in milliseconds. Default 10,000. */
   readonly queueTimeoutMs?: number;
+  /**
+   * A client leaves, and the handler goes on: so long its write stays in flight, in milliseconds, where its end cannot be
+   * seen (it returned no promise, and does not end its response). Default 30,000.
+   */
+  readonly abandonedMs?: number;
   /** Serve `/.well-known/maintenance`. It is public, and so are `reason` and `contact`. Default true. */
   readonly wellKnown?: boolean;
 }
@@ -148,6 +162,11 @@ export interface Guard {
     fn: (...args: Args) => Result,
     options?: NamedCallOptions & { readonly onRefused?: 'throw' },
   ): (...args: Args) => Promise<Awaited<Result>>;
+  /**
+   * Runs a write, in flight until it is over, whatever becomes of the request that it belongs to. While the system is
+   * read-only it does not run, and what is returned rejects with a `ReadOnlyError`.
+   */
+  write<Result>(fn: () => Result, options?: NamedCallOptions): Promise<Awaited<Result>>;
   /** For cron handlers, queue workers and timers: runs are skipped while the system is read-only. */
   scheduler(options?: SchedulerOptions): GuardScheduler;
   /** A job that writes. While the system is read-only the run is skipped, and says so (`isSkipped`). */
@@ -173,7 +192,13 @@ export interface Guard {
 }
 
 /** Reads that pass off the window: nothing to say, nothing to count. One object for all of them. */
-const ADMITTED: Admission = Object.freeze({ answer: null, readOnlyHeader: null, leave: null, wait: null });
+const ADMITTED: Admission = Object.freeze({
+  answer: null,
+  readOnlyHeader: null,
+  leave: null,
+  abandon: null,
+  wait: null,
+});
 const RECEIPTS_PATH = '/.well-known/maintenance/receipts';
 /** For so long after a window the queue is asked for each write that has an order, whatever its memory says. */
 const FRESH_MS = 60_000;
@@ -185,7 +210,13 @@ const FRESH_MS = 60_000;
  */
 export function createGuard(options: GuardOptions): Guard {
   const { clock = Date.now, random = Math.random, status = 503, onUnknown = 'pass', wellKnown = true } = options;
-  const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, maxPendingBytes = 256 * 1024 * 1024, queue } = options;
+  const {
+    receiptsPath = RECEIPTS_PATH,
+    bodyTimeoutMs = 30_000,
+    abandonedMs = 30_000,
+    maxPendingBytes = 256 * 1024 * 1024,
+    queue,
+  } = options;
   checkOptions(options);
   const { healthPaths = ['/health', '/healthz', '/livez', '/readyz'], corsBehindGuard = false } = options;
   const rules = compileSurfaces(options.surfaces, healthPaths, corsBehindGuard);
@@ -198,9 +229,11 @@ export function createGuard(options: GuardOptions): Guard {
     source: options.source,
     environment: options.environment,
     onUnknown,
+    onMissing: options.onMissing ?? 'hold',
     localCopy: options.localCopy,
     readyTimeoutMs: options.readyTimeoutMs ?? 3000,
     clock,
+    monotonic: options.monotonic ?? (() => performance.now()),
     log,
     tally,
   });
@@ -220,7 +253,11 @@ export function createGuard(options: GuardOptions): Guard {
     : null;
   let pendingBytes = 0;
   const leaveHttp = () => tally.leave('http');
-  const admittedWrite: Admission = Object.freeze({ ...ADMITTED, leave: leaveHttp });
+  const admittedWrite: Admission = Object.freeze({
+    ...ADMITTED,
+    leave: leaveHttp,
+    abandon: createAbandon(tally, 'http', abandonedMs),
+  });
 
   function decideAndCount(request: WriteRequest): Decision {
     const now = clock();
@@ -544,7 +581,9 @@ export function createGuard(options: GuardOptions): Guard {
   function counts(): GuardCounts {
     const flagAgeMs = keeper.ageMs();
     const stale = flagAgeMs === null || flagAgeMs > (options.staleAfterMs ?? 10_000);
-    return { ...tally.snapshot(), readOnly: isHeld(keeper.current, clock()), flagAgeMs, stale, queue: depth() };
+    const source = options.source.address ?? null;
+    const readOnly = isHeld(keeper.current, clock());
+    return { ...tally.snapshot(), source, readOnly, flagAgeMs, stale, queue: depth() };
   }
 
   /** Calls back at every change, and when the last holder runs out by the clock. */
@@ -579,6 +618,7 @@ export function createGuard(options: GuardOptions): Guard {
     expect: (server) => guardContinue(refusedUnread, server),
     tool: ((fn, options) => named(fn, { ...options, kind: 'tool' })) as Guard['tool'],
     call: named as Guard['call'],
+    write: ((fn, options) => named(fn, { name: 'write', ...options, onRefused: 'throw' })()) as Guard['write'],
     job:
       (fn, { name = fn.name || 'job' } = {}) =>
       (...args) =>
@@ -607,7 +647,7 @@ export function createGuard(options: GuardOptions): Guard {
   };
 }
 
-function checkOptions({ source, status, onUnknown, receiptsPath }: GuardOptions): void {
+function checkOptions({ source, status, onUnknown, onMissing, receiptsPath }: GuardOptions): void {
   if (typeof source?.start !== 'function') {
     throw new TypeError('source: fileSource(path), redisSource(client), httpSource(url) or your own');
   }
@@ -616,6 +656,9 @@ function checkOptions({ source, status, onUnknown, receiptsPath }: GuardOptions)
   }
   if (onUnknown !== undefined && onUnknown !== 'pass' && onUnknown !== 'refuse') {
     throw new TypeError(`onUnknown: ${String(onUnknown)}, allowed are pass and refuse`);
+  }
+  if (onMissing !== undefined && onMissing !== 'hold' && onMissing !== 'open') {
+    throw new TypeError(`onMissing: ${String(onMissing)}, allowed are hold and open`);
   }
   if (receiptsPath !== undefined && !/^(?:\/[\w.~-]+)+$/.test(receiptsPath)) {
     throw new TypeError(`receiptsPath: ${String(receiptsPath)}, allowed is a path such as ${RECEIPTS_PATH}`);

@@ -3,7 +3,7 @@ import type { Tally } from './counts.ts';
 import { parseDocument } from './document.ts';
 import { type Copy, copyWriter, readCopy } from './local-copy.ts';
 import type { FlagSink, FlagSource } from './sources/source.ts';
-import { isHeld, type State, stateOf, unknownState } from './state.ts';
+import { isHeld, type State, stateOf, unknownState, vanishedState } from './state.ts';
 
 /** Static messages with fields; level `info` is a change of the state, `warn` a trouble, `error` a fault of the guard. */
 export type GuardLog = (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
@@ -15,12 +15,17 @@ export interface KeeperOptions {
   readonly source: FlagSource;
   readonly environment: string | undefined;
   readonly onUnknown: 'pass' | 'refuse';
+  readonly onMissing: 'hold' | 'open';
   readonly localCopy: string | undefined;
   readonly readyTimeoutMs: number;
   readonly clock: () => number;
+  readonly monotonic: () => number;
   readonly log: GuardLog;
   readonly tally: Tally;
 }
+
+/** The end of a window leaves an empty document for so long: a copy that is older may have missed the end. */
+const ENDED_STAYS_MS = 24 * 60 * 60 * 1000;
 
 export interface Keeper {
   /** Replaced as a whole at every change: a request reads it once. */
@@ -35,11 +40,14 @@ export interface Keeper {
 }
 
 export function createKeeper(options: KeeperOptions): Keeper {
-  const { source, environment, localCopy, clock, log, tally } = options;
-  let seenAt: number | null = null;
+  const { source, environment, localCopy, clock, monotonic, log, tally } = options;
+  let seen: Moment | null = null;
   let document: string | null | undefined;
+  let places: readonly string[] | null = null;
   let broken: string | null = null;
   let gone = false;
+  /** Nothing but the local copy has spoken yet. */
+  let fromCopy = false;
   const copies = localCopy === undefined ? null : copyWriter(localCopy, (error) => trouble('localCopy', error));
 
   let firstKnown: (ready: Ready) => void = () => {};
@@ -60,7 +68,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    ageMs: () => (seenAt === null ? null : Math.max(0, clock() - seenAt)),
+    ageMs: () => (seen === null ? null : Math.max(0, clock() - seen.wall, Math.floor(monotonic() - seen.monotonic))),
     ready: () => ready,
     async close() {
       clearTimeout(giveUp);
@@ -77,27 +85,57 @@ export function createKeeper(options: KeeperOptions): Keeper {
   /** @returns false where the document is broken: the state stays */
   function take(text: string | null, now: number): boolean {
     const parsed = parseDocument(text);
-    if ('problem' in parsed) {
-      tally.error('document');
-      if (broken !== text)
-        log('warn', 'the flag document is broken, the last known state stays', { problem: parsed.problem });
-      broken = text;
-      return false;
-    }
-    broken = null;
+    if ('problem' in parsed) return refuseDocument(text, parsed.problem);
     const before = keeper.current;
     const after = stateOf(parsed.flag, environment);
     const was = isHeld(before, now);
     const is = isHeld(after, now);
+    if (parsed.flag.later && !is) return refuseDocument(text, 'of a version that is not known here, for others only');
+    broken = null;
     if (is && !(was && before.known)) tally.periodBegins();
-    if (before.known) heldAt = keeper.lastHeldAt(now);
-    keeper.current = after;
     document = text;
-    for (const listener of listeners) listener();
+    replaceState(after, now);
     if (was !== is || !before.known) {
       log('info', is ? 'read-only' : 'read-write', { holders: after.holders.map((h) => h.window) });
     }
     return true;
+  }
+
+  function refuseDocument(text: string | null, problem: string): false {
+    tally.error('document');
+    if (broken !== text) log('warn', 'the flag document is broken, the last known state stays', { problem });
+    broken = text;
+    return false;
+  }
+
+  function replaceState(after: State, now: number): void {
+    if (keeper.current.known) heldAt = keeper.lastHeldAt(now);
+    keeper.current = after;
+    for (const listener of listeners) listener();
+  }
+
+  /**
+   * There is no document. Where it vanished while it held, it was not confirmed, so it ages.
+   *
+   * @returns whether it goes on holding
+   */
+  function holdsOn(now: number): boolean {
+    if (options.onMissing === 'open' || !keeper.current.known || !isHeld(keeper.current, now)) return false;
+    const lapses = fromCopy && (keeper.ageMs() ?? 0) > ENDED_STAYS_MS;
+    const after = document === undefined ? keeper.current : vanishedState(keeper.current, lapses);
+    if (!isHeld(after, now)) return false;
+    tally.error('missing');
+    if (document === undefined) return true;
+    const holders = after.holders.map((h) => h.window);
+    log('warn', 'the flag has vanished while somebody held it: writes stay refused', { holders });
+    // The same document, found again, is to be taken again.
+    document = undefined;
+    replaceState(after, now);
+    return true;
+  }
+
+  function momentOf(now: number, wall = now): Moment {
+    return { wall, monotonic: monotonic() - Math.max(0, now - wall) };
   }
 
   function trouble(kind: 'source' | 'localCopy', error: unknown): void {
@@ -108,17 +146,27 @@ export function createKeeper(options: KeeperOptions): Keeper {
   }
 
   const sink: FlagSink = {
-    document(text) {
+    document(text, found) {
       const now = clock();
       if (text !== document && !take(text, now)) return;
-      const changed = seenAt === null || gone;
+      const changed = seen === null || gone;
+      places = found ?? null;
+      fromCopy = false;
       if (gone) log('info', 'the flag source is back', {});
       gone = false;
       broken = null;
-      seenAt = now;
+      seen = momentOf(now);
       clearTimeout(giveUp);
       firstKnown('source');
-      if (changed || saved !== text) save({ document: text, seenAt: now });
+      if (changed || saved?.document !== text || String(saved.places) !== String(places))
+        save({ document: text, seenAt: now, places });
+    },
+    missing(place) {
+      const now = clock();
+      const compared = place !== undefined && places !== null;
+      if (compared && !places?.includes(place)) {
+        sink.failed(new Error('the flag is not there, and its folder is another one than before'));
+      } else if (compared || !holdsOn(now)) sink.document(null, place === undefined ? undefined : [place]);
     },
     failed(error) {
       tally.error('source');
@@ -128,26 +176,37 @@ export function createKeeper(options: KeeperOptions): Keeper {
     trouble: (error) => trouble('source', error),
   };
 
-  let saved: string | null | undefined;
+  let saved: Copy | undefined;
   function save(copy: Copy): void {
-    saved = copy.document;
+    saved = copy;
     copies?.save(copy);
   }
 
   if (localCopy !== undefined) {
     try {
       const copy = readCopy(localCopy);
-      if (copy && take(copy.document, clock())) seenAt = copy.seenAt;
+      if (copy && take(copy.document, clock())) {
+        seen = momentOf(clock(), copy.seenAt);
+        places = copy.places;
+        fromCopy = true;
+      }
     } catch (error) {
       trouble('localCopy', error);
     }
   }
+  if (source.address !== undefined) log('info', 'the flag is read', { source: source.address });
   try {
     source.start(sink);
   } catch (error) {
     sink.failed(error);
   }
   return keeper;
+}
+
+/** A moment by both clocks: that of the wall may be set back, the other one stands still while the machine sleeps. */
+interface Moment {
+  readonly wall: number;
+  readonly monotonic: number;
 }
 
 function textOf(error: unknown): string {

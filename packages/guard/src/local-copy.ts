@@ -10,6 +10,8 @@ export interface Copy {
   readonly document: string | null;
   /** When the source said it, in milliseconds since the epoch. */
   readonly seenAt: number;
+  /** Where the source found it (`FlagSink.document`); null: the source does not say. */
+  readonly places: readonly string[] | null;
 }
 
 /** @returns null where there is none; throws where there is something else */
@@ -27,7 +29,8 @@ export function readCopy(path: string): Copy | null {
   if (!Number.isFinite(seenAt) || (typeof document !== 'string' && document !== null)) {
     throw new Error('the local copy is not one that the guard wrote');
   }
-  return { document, seenAt };
+  const places = isRecord(value) && Array.isArray(value.places) ? value.places.map(String) : null;
+  return { document, seenAt, places };
 }
 
 /** Writes copies one after the other; of those that wait only the newest is written. */
@@ -40,10 +43,9 @@ export function copyWriter(path: string, failed: (error: unknown) => void) {
       const copy = next;
       next = null;
       try {
-        await replace(
-          path,
-          `${JSON.stringify({ seen_at: new Date(copy.seenAt).toISOString(), document: copy.document })}\n`,
-        );
+        const { seenAt, document, places } = copy;
+        const where = places === null ? {} : { places };
+        await replace(path, `${JSON.stringify({ seen_at: new Date(seenAt).toISOString(), document, ...where })}\n`);
       } catch (error) {
         failed(error);
       }

@@ -28,6 +28,12 @@ export function prometheusText(counts: GuardCounts): string {
       'Writes that were admitted and are not finished.',
       kinds.map(([kind, value]) => [{ kind }, value]),
     ),
+    ...family('abandoned', 'gauge', 'Writes in flight whose client has left, and whose end may not be seen.', [
+      [{}, counts.abandoned],
+    ]),
+    ...(counts.source === null
+      ? []
+      : family('source_info', 'gauge', 'What the flag is read from.', [[{ source: counts.source }, 1]])),
     ...family('read_only', 'gauge', '1 while writes are refused.', [[{}, counts.readOnly ? 1 : 0]]),
     ...family('flag_age_seconds', 'gauge', 'Since the source last confirmed the flag; +Inf: it never has.', [
       [{}, flagAgeMs === null ? Number.POSITIVE_INFINITY : flagAgeMs / 1000],

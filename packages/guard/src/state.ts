@@ -9,12 +9,17 @@ export interface State {
   readonly holdsUntil: number;
   /** The value of the `Read-Only` header for answers that are let through. */
   readonly header: string;
+  /** So long (ms) a holder with `on_expiry: open` holds past its `until`. Not 0 only where the document has vanished. */
+  readonly graceMs: number;
 }
+
+/** Added to the last `until` of a document that vanished: clocks differ, and so does what "until" means to people. */
+const VANISHED_GRACE_MS = 60_000;
 
 /** The state before anything is known. */
 export function unknownState(onUnknown: 'pass' | 'refuse'): State {
   const holdsUntil = onUnknown === 'refuse' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
-  return { known: false, holders: [], holdsUntil, header: '?1' };
+  return { known: false, holders: [], holdsUntil, header: '?1', graceMs: 0 };
 }
 
 /**
@@ -22,9 +27,26 @@ export function unknownState(onUnknown: 'pass' | 'refuse'): State {
  */
 export function stateOf(flag: Flag, environment?: string): State {
   const holders = flag.holders.filter((h) => !environment || h.environment === null || h.environment === environment);
-  const ends = holders.map((h) => (h.onExpiry === 'open' ? (h.untilMs ?? Infinity) : Infinity));
-  const holdsUntil = flag.plain ? Infinity : Math.max(-Infinity, ...ends);
-  return { known: true, holders, holdsUntil, header: headerOf(holders) };
+  const holdsUntil = flag.plain ? Infinity : lastEnd(holders);
+  return { known: true, holders, holdsUntil, header: headerOf(holders), graceMs: 0 };
+}
+
+/**
+ * The state after a document vanished while it held: a store that lost its data must not open the writes. It holds until
+ * the last `until` and a minute more, then as `on_expiry` says.
+ *
+ * @param lapses what was known is so old that the window may have ended meanwhile, unseen: every holder ends at its time
+ */
+export function vanishedState(before: State, lapses: boolean): State {
+  const graceMs = VANISHED_GRACE_MS;
+  const holders = lapses ? before.holders.map((h) => ({ ...h, onExpiry: 'open' as const })) : before.holders;
+  const timed = lapses ? holders.filter((h) => h.untilMs !== null) : holders;
+  const plain = holders.length === 0 && !lapses;
+  return { ...before, holders, graceMs, holdsUntil: plain ? before.holdsUntil : lastEnd(timed) + graceMs };
+}
+
+function lastEnd(holders: readonly Holder[]): number {
+  return Math.max(-Infinity, ...holders.map((h) => (h.onExpiry === 'open' ? (h.untilMs ?? Infinity) : Infinity)));
 }
 
 export function isHeld(state: State, now: number): boolean {
@@ -33,7 +55,7 @@ export function isHeld(state: State, now: number): boolean {
 
 /** The holders that hold now: one with `on_expiry: open` stops at its `until`. */
 export function holding(state: State, now: number): Holder[] {
-  return state.holders.filter((h) => h.onExpiry === 'hold' || h.untilMs === null || now < h.untilMs);
+  return state.holders.filter((h) => h.onExpiry === 'hold' || h.untilMs === null || now < h.untilMs + state.graceMs);
 }
 
 /** The holder that decides when writes are expected back: the one with the latest `until`. */

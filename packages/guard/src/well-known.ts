@@ -36,6 +36,10 @@ export interface MaintenanceDocument {
   readonly refused: number;
   /** Writes admitted and not finished. */
   readonly in_flight: number;
+  /** The part of them whose client has left, and whose end may not be seen: in flight for `abandonedMs` at most. */
+  readonly abandoned: number;
+  /** Of this period, like `refused`: abandoned writes whose time ran out, so that nobody saw them end. */
+  readonly unseen: number;
   readonly first_refused_at: string | null;
   readonly last_refused_at: string | null;
   /** What waits in the queue, some seconds old at most; null: the guard has none, or it does not say. */
@@ -79,6 +83,8 @@ export function maintenanceDocument(
     flag_age_ms: keeper.ageMs(),
     refused: tally.refusedInPeriod(),
     in_flight: counts.inFlight.total,
+    abandoned: counts.abandoned,
+    unseen: counts.unseen,
     first_refused_at: counts.firstRefusedAt,
     last_refused_at: counts.lastRefusedAt,
     queue: queue && { queued: queue.queued, bytes: queue.bytes, oldest_ms: queue.oldestMs },

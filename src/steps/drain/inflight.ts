@@ -17,8 +17,8 @@ export const DrainInflightParams = z.strictObject({
 export type DrainInflightParams = z.infer<typeof DrainInflightParams>;
 
 export interface DrainInflightEvidence {
-  /** by guard, without userinfo: what was in flight at most, and at last */
-  guards: Record<string, { most: number; left: number }>;
+  /** by guard, without userinfo: what was in flight at most, and at last; of clients that left, and never seen to end */
+  guards: Record<string, { most: number; left: number; unseen: number }>;
   /** milliseconds from the beginning of the step until nothing was in flight any more */
   waitedMs: number;
 }
@@ -27,6 +27,9 @@ export interface DrainInflightEvidence {
 interface Round {
   guard: string;
   left: number;
+  /** the part of `left` whose client has gone */
+  abandoned: number;
+  unseen: number;
   knows: boolean;
   problem: string | undefined;
   silent: boolean;
@@ -63,10 +66,11 @@ export const drainInflight = defineCheck<DrainInflightParams, DrainInflightEvide
       for (const { guard, left } of rounds) most.set(guard, Math.max(most.get(guard) ?? 0, left));
       if (rounds.every(isDrained)) return true;
       const total = rounds.reduce((sum, { left }) => sum + left, 0);
+      const abandoned = rounds.reduce((sum, round) => sum + round.abandoned, 0);
       const others = rounds.filter((round) => !round.knows || round.problem !== undefined).length;
       context.progress(
         [
-          ...(total > 0 ? [`${writes(total)} still under way`] : []),
+          ...(total > 0 ? [`${writes(total)} still under way${ofGone(abandoned)}`] : []),
           ...(others > 0 ? [`${others} of ${rounds.length} guards do not refuse yet`] : []),
         ].join(' · '),
       );
@@ -75,7 +79,9 @@ export const drainInflight = defineCheck<DrainInflightParams, DrainInflightEvide
     const drained = await context.poll(POLL_MS, attempt, deadline);
     const waitedMs = Math.round(now() - began);
     const evidence = {
-      guards: Object.fromEntries(rounds.map(({ guard, left }) => [guard, { most: most.get(guard) ?? 0, left }])),
+      guards: Object.fromEntries(
+        rounds.map(({ guard, left, unseen }) => [guard, { most: most.get(guard) ?? 0, left, unseen }]),
+      ),
       waitedMs,
     };
     const took = `${(waitedMs / 1000).toFixed(1)}s`;
@@ -83,7 +89,7 @@ export const drainInflight = defineCheck<DrainInflightParams, DrainInflightEvide
       const were = Math.max(0, ...most.values());
       const summary =
         were > 0 ? `none in flight, after ${took} (at most ${were} at one guard)` : `none in flight, after ${took}`;
-      return { outcome: 'pass', summary, findings: [], evidence };
+      return { outcome: 'pass', summary, findings: rounds.flatMap(unseenOf), evidence };
     }
     const total = rounds.reduce((sum, { left }) => sum + left, 0);
     const findings = rounds.flatMap(problemOf);
@@ -102,6 +108,8 @@ function roundOf(guard: string, answers: readonly GuardAsked[], window: string):
   return {
     guard,
     left: Math.max(0, ...seen.map(({ inFlight }) => inFlight ?? 0)),
+    abandoned: Math.max(0, ...seen.map(({ abandoned }) => abandoned)),
+    unseen: Math.max(0, ...seen.map(({ unseen }) => unseen)),
     // A guard that has not heard of the window still lets writes in: none in flight means nothing there.
     knows: seen.every(({ windows }) => windows.includes(window)),
     problem: bad?.problem ?? (mute ? 'does not say what is in flight: its guard is of an earlier release' : undefined),
@@ -113,10 +121,23 @@ function isDrained({ left, knows, problem }: Round): boolean {
   return left === 0 && knows && problem === undefined;
 }
 
-function problemOf({ guard, left, knows, problem }: Round): string[] {
+/** What a pass does not know. */
+function unseenOf({ guard, unseen }: Round): string[] {
+  if (unseen === 0) return [];
+  return [`${guard}: ${writes(unseen)} of clients that left ${unseen === 1 ? 'was' : 'were'} not seen to end`];
+}
+
+function ofGone(abandoned: number): string {
+  return abandoned > 0
+    ? ` (${abandoned} of clients that left, waited for as long as their guard may not see them end)`
+    : '';
+}
+
+function problemOf({ guard, left, abandoned, knows, problem }: Round): string[] {
   if (problem !== undefined) return [`${guard}: ${problem}`];
   if (!knows) return [`${guard}: does not know the window yet, so it still lets writes in`];
-  return left > 0 ? [`${guard}: ${writes(left)} admitted before ${left === 1 ? 'is' : 'are'} still under way`] : [];
+  const under = `admitted before ${left === 1 ? 'is' : 'are'} still under way${ofGone(abandoned)}`;
+  return left > 0 ? [`${guard}: ${writes(left)} ${under}`] : [];
 }
 
 function writes(n: number): string {

@@ -24,6 +24,8 @@ export interface FlagBackend<P, V> {
   local?: boolean;
   /** what stays behind for a time once nobody holds any more */
   leaves?: string;
+  /** Guards take a document that vanished for lost data, and wait for the one that an end leaves. */
+  saysEnded?: boolean;
   /** What cannot be read for want of a right or of a place to read from: an Unknown. */
   read(io: Reader, params: P): Promise<Seen<V> | Unknown>;
   /** null: nothing is left there. Throws Stale where it is not as `seen` any more. */
@@ -61,6 +63,7 @@ export function defineFlag<P, V>(backend: FlagBackend<P, V>): Resource<P, FlagSt
     marked: true,
     ...(local === undefined ? {} : { local }),
     ...(leaves === undefined ? {} : { leaves }),
+    ...(backend.saysEnded === undefined ? {} : { saysEnded: backend.saysEnded }),
     ...(allowed === undefined ? {} : { allowed }),
     ...(backend.asks === undefined ? {} : { asks: backend.asks }),
 

@@ -46,6 +46,7 @@ export const flagRedis = defineFlag<RedisFlagParams, string | null>({
   example: { url: '${REDIS_URL}' },
   address: ({ url, key }) => `redis ${placeOf(url)} ${key}`,
   leaves: 'an empty flag document, for 24 hours',
+  saysEnded: true,
 
   async read(io, { url, key }) {
     try {

@@ -42,6 +42,7 @@ async function world() {
     queue,
     authorize: 'elsewhere',
     clock: () => now,
+    monotonic: () => now,
     random: () => 0,
     log: () => {},
   });

@@ -299,8 +299,8 @@ describe.each([
     expect(world.guard.counts().inFlight.http).toBe(1);
     leaving.abort();
     expect(await left).toBe('left');
-    await until(() => world.guard.counts().inFlight.total === 0);
     world.finish();
+    await until(() => world.guard.counts().inFlight.total === 0);
   });
 
   test('/.well-known/maintenance is served by the guard, for every origin, and not for long', async () => {

@@ -379,7 +379,7 @@ describe('the rest, on node:http', () => {
 
   test('long after a window the queue is not asked, unless its memory says that something waits', async () => {
     let now = Date.now();
-    await open('node:http', { clock: () => now });
+    await open('node:http', { clock: () => now, monotonic: () => now });
     world.sink.document(null);
     expect((await post('/tenants/a/notes')).status).toBe(200);
     // A guard that has just started does not know what was before it.

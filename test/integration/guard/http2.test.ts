@@ -107,6 +107,8 @@ describe.each(Object.keys(SERVERS))('%s', (framework) => {
     queue = memoryQueue();
     seen = [];
     guard = createGuard({
+      // A body that never ends leaves a handler that never does.
+      abandonedMs: 50,
       source: { start: (s) => void (sink = s), close() {} },
       ...{ surfaces, queue, authorize: 'elsewhere', bodyTimeoutMs: 1_000, log: () => {} },
     });

@@ -70,7 +70,7 @@ for (const [name, open] of [
         await admin.multi().set(KEY, ON).publish(KEY, 'on').exec();
         await until(() => guard.readOnly());
         taken.push(performance.now() - from);
-        await admin.multi().del(KEY).publish(KEY, 'off').exec();
+        await admin.multi().set(KEY, OFF).publish(KEY, 'off').exec();
         await until(() => !guard.readOnly());
       }
       taken.sort((a, b) => a - b);
@@ -111,6 +111,42 @@ for (const [name, open] of [
       await until(() => guard.readOnly());
     });
 
+    test('a Redis that comes back empty keeps the writes refused, and an end is taken at once', async () => {
+      await admin.set(KEY, ON);
+      guarded(20);
+      await until(() => guard.readOnly());
+      await admin.flushall();
+      await until(() => guard.counts().errors.missing > 1);
+      expect(guard.readOnly()).toBe(true);
+      await admin.set(KEY, OFF);
+      await until(() => !guard.readOnly());
+      await admin.del(KEY);
+      await until(() => guard.counts().flagAgeMs !== null);
+      expect(guard.readOnly()).toBe(false);
+    });
+
+    test('a document of more than 1 MiB is no answer, and does not come over as a whole', async () => {
+      await admin.set(KEY, ON);
+      guarded(20);
+      await until(() => guard.readOnly());
+      await admin.set(KEY, `{"version":1,"holders":{},"x":"${'é'.repeat(8 * 1024 * 1024)}"}`);
+      const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
+      const before = await sent();
+      const errors = guard.counts().errors.source;
+      await until(() => guard.counts().errors.source > errors);
+      expect((await sent()) - before).toBeLessThan(8 * 1024 * 1024);
+      expect(guard.readOnly()).toBe(true);
+      await admin.set(KEY, OFF);
+      await until(() => !guard.readOnly());
+    });
+
+    test('a user who may only GET reads all the same', async () => {
+      await admin.set(KEY, ON);
+      await admin.acl('SETUSER', 'default', '-getrange');
+      guarded(20);
+      await until(() => guard.readOnly());
+    });
+
     test('down at the start: unknown, then known when it comes up', async () => {
       await server.kill();
       guard = createGuard({
@@ -135,6 +171,31 @@ for (const [name, open] of [
     });
   });
 }
+
+describeWith('redis', 'an ioredis client with a keyPrefix', () => {
+  test('the key is read as the server has it, and the log says which', async () => {
+    server = await startRedis({});
+    admin = new Redis({ path: server.socket });
+    const client = new Redis({ path: server.socket, keyPrefix: 'app:', retryStrategy: () => 20 });
+    const logged: unknown[] = [];
+    const source = redisSource(client, { pollMs: 3_600_000, timeoutMs: 2_000 });
+    const guard = createGuard({ source, log: (_level, message, fields) => void logged.push([message, fields]) });
+    try {
+      await until(async () => Number(((await admin.pubsub('NUMSUB', KEY)) as unknown[])[1]) === 1);
+      await admin.multi().set(KEY, ON).publish(KEY, 'on').exec();
+      await until(() => guard.readOnly());
+      expect(logged[0]).toEqual(['the flag is read', { source: `redis ${server.socket} ${KEY}` }]);
+      expect(guard.metrics()).toContain(`maint_guard_source_info{source="redis ${server.socket} ${KEY}"} 1`);
+      expect(client.status).toBe('ready');
+    } finally {
+      await guard.close();
+      await until(async () => !/name=|sub=1/.test(String(await admin.client('LIST', 'TYPE', 'PUBSUB'))));
+      client.disconnect();
+      admin.disconnect();
+      await server.stop();
+    }
+  });
+});
 
 test('what is no Redis client is an error at the start', () => {
   expect(() => redisSource({} as RedisClient)).toThrow('redisSource: a client of ioredis or redis');

@@ -27,6 +27,7 @@ function guardWith(options: Partial<GuardOptions> = {}): Guard {
   const guard = createGuard({
     source: { start: (s) => void (sink = s), close() {} },
     clock: () => now,
+    monotonic: () => now,
     random: () => 0,
     log: () => {},
     ...options,

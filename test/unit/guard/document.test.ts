@@ -41,6 +41,12 @@ test.each([
   expect(isHeld(stateOf(flagOf(text)), NOON)).toBe(held);
 });
 
+test('a later version that names nobody is not believed', () => {
+  expect(parseDocument('{"version":99,"holders":{}}')).toHaveProperty('problem');
+  expect(parseDocument('{"version":"1","holders":{}}')).toHaveProperty('problem');
+  expect(flagOf({ version: 99, holders: { a: { on_expiry: 'open' } } }).holders[0]?.onExpiry).toBe('hold');
+});
+
 test.each(['', '  \n', '{"version":1,"holders":{', '[]', 'null', '{"version":1}', '{"holders":[]}', 'yes please', '7'])(
   'what cannot be read is said: %j',
   (text) => {

@@ -37,6 +37,7 @@ function guardWith(options: Partial<GuardOptions> = {}): Guard {
   const guard = createGuard({
     source: { start: (s) => void (sink = s), close() {} },
     clock: () => now,
+    monotonic: () => now,
     random: () => 0,
     log: (level, message) => void logged.push(`${level}: ${message}`),
     readyTimeoutMs: 20,
@@ -85,6 +86,130 @@ test('nothing known: passes, counts and says so; or refuses', async () => {
   expect(refusing.admit(write).answer?.status).toBe(503);
   sink.document(null);
   expect(refusing.admit(write).answer).toBeNull();
+});
+
+const untimed = JSON.stringify({ version: 1, holders: { 'w-1': {} } });
+const opening = ON.replace('"contact"', '"on_expiry":"open","contact"');
+
+test('a document that vanishes while it holds goes on holding, until its end and a minute, then as it says', () => {
+  const guard = guardWith();
+  sink.missing();
+  expect(guard.readOnly()).toBe(false);
+  sink.document(opening);
+  now += 1_000;
+  sink.missing();
+  sink.missing();
+  expect(guard.readOnly()).toBe(true);
+  expect(guard.counts()).toMatchObject({ flagAgeMs: 1_000, errors: { missing: 2, total: 2 } });
+  expect(logged.slice(-1)).toEqual(['warn: the flag has vanished while somebody held it: writes stay refused']);
+  now = START + 30 * 60_000 + 59_999;
+  sink.missing();
+  expect(guard.readOnly()).toBe(true);
+  expect(guard.maintenance().holders).toMatchObject([{ window: 'w-1', overdue: true }]);
+  now += 2;
+  expect(guard.readOnly()).toBe(false);
+  sink.missing();
+  expect(guard.counts()).toMatchObject({ flagAgeMs: 0, readOnly: false });
+});
+
+test('vanished with on_expiry hold, without an end, or a plain flag: held until a document says otherwise', () => {
+  for (const held of [ON, untimed, 'true']) {
+    const guard = guardWith();
+    sink.document(held);
+    sink.missing();
+    now += 48 * 3_600_000;
+    sink.missing();
+    expect(guard.readOnly()).toBe(true);
+    sink.document(OFF);
+    expect(guard.readOnly()).toBe(false);
+    sink.missing();
+    expect(guard.readOnly()).toBe(false);
+  }
+});
+
+test('a document that vanished and is back as it was is confirmed again', () => {
+  const guard = guardWith();
+  sink.document(opening);
+  sink.missing();
+  now += 5_000;
+  sink.document(opening);
+  expect(guard.counts().flagAgeMs).toBe(0);
+  now = START + 30 * 60_000 + 1;
+  expect(guard.readOnly()).toBe(false);
+});
+
+test('onMissing open: what vanishes opens', () => {
+  const guard = guardWith({ onMissing: 'open' });
+  sink.document(ON);
+  sink.missing();
+  expect(guard.readOnly()).toBe(false);
+  expect(() => guardWith({ onMissing: 'close' as never })).toThrow('close, allowed are hold and open');
+});
+
+test('missing where it was found before is an end, missing elsewhere is no answer', () => {
+  const guard = guardWith();
+  sink.document(ON, ['here', 'behind']);
+  sink.missing('elsewhere');
+  expect(guard.readOnly()).toBe(true);
+  expect(guard.counts().errors).toMatchObject({ source: 1, missing: 0 });
+  sink.missing('behind');
+  expect(guard.readOnly()).toBe(false);
+});
+
+test('after a restart: what vanished is held by the copy, a place is remembered, and an old copy lapses', async () => {
+  const localCopy = join(folder, 'copy.json');
+  const first = guardWith({ localCopy });
+  sink.document(ON);
+  await first.close();
+  const second = guardWith({ localCopy });
+  sink.missing();
+  expect(second.readOnly()).toBe(true);
+  await second.close();
+
+  const placed = guardWith({ localCopy });
+  sink.document(ON, ['here']);
+  await placed.close();
+  const third = guardWith({ localCopy });
+  sink.missing('elsewhere');
+  expect(third.readOnly()).toBe(true);
+  sink.missing('here');
+  expect(third.readOnly()).toBe(false);
+  sink.document(ON);
+  await third.close();
+
+  // Down for longer than the end of a window leaves its empty document: it may have ended meanwhile.
+  now += 25 * 3_600_000;
+  const fourth = guardWith({ localCopy });
+  expect(fourth.readOnly()).toBe(true);
+  sink.missing();
+  expect(fourth.readOnly()).toBe(false);
+});
+
+test('a document of a later version closes and never opens', () => {
+  const later = (holders: unknown) => JSON.stringify({ version: 99, holders });
+  const guard = guardWith({ environment: 'prod', onUnknown: 'refuse' });
+  sink.document(later({}));
+  expect(guard.readOnly()).toBe(true);
+  expect(guard.counts().flagAgeMs).toBeNull();
+  sink.document(OFF);
+  sink.document(later({ 'w-9': { until: '2026-11-23T01:00:00Z', on_expiry: 'open' } }));
+  expect(guard.readOnly()).toBe(true);
+  for (const nothing of [{}, undefined, { 'w-9': { environment: 'staging' } }]) {
+    sink.document(later(nothing));
+    expect(guard.readOnly()).toBe(true);
+  }
+  expect(guard.counts().errors.document).toBe(4);
+  sink.document(OFF);
+  expect(guard.readOnly()).toBe(false);
+});
+
+test('a clock that is set back hides no age', () => {
+  let steady = 0;
+  const guard = guardWith({ monotonic: () => steady });
+  sink.document(ON);
+  now -= 3_600_000;
+  steady += 11_000;
+  expect(guard.counts()).toMatchObject({ flagAgeMs: 11_000, stale: true });
 });
 
 test('the local copy outlives a restart, and the source overrules it', async () => {
@@ -162,6 +287,8 @@ test('the maintenance document, whole', () => {
     flag_age_ms: 3_600_000,
     refused: 0,
     in_flight: 0,
+    abandoned: 0,
+    unseen: 0,
     first_refused_at: null,
     last_refused_at: null,
     queue: null,

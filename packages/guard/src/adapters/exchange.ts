@@ -16,6 +16,11 @@ export interface Admission {
   /** To be called once, when the exchange is over; null where nothing is counted. */
   readonly leave: (() => void) | null;
   /**
+   * To be called in place of `leave` when the client has left and the handler cannot be awaited. What it returns is called
+   * when the handler's end is seen after all; without that the write is in flight for `abandonedMs`.
+   */
+  readonly abandon: (() => () => void) | null;
+  /**
    * null: decided. Otherwise the body, the queue or the service's own word is needed: the adapter awaits it and does what
    * the admission says that it resolves with, which has no `wait`. It never rejects.
    */

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { nodeBody } from './body.ts';
 import { besideCors } from './cors.ts';
 import type { Admission, Admit } from './exchange.ts';
-import { leaveAtEnd } from './http.ts';
+import { whileWorking } from './working.ts';
 
 interface FastifyRequestLike {
   /** `rewriteUrl` leaves what the client sent in `originalUrl`. */
@@ -46,19 +46,14 @@ export function fastifyPlugin(admit: Admit): FastifyPlugin {
   });
 }
 
-function proceed(
-  { answer, leave, readOnlyHeader }: Admission,
-  request: FastifyRequestLike,
-  reply: FastifyReplyLike,
-  next: () => void,
-): void {
+function proceed(admission: Admission, request: FastifyRequestLike, reply: FastifyReplyLike, next: () => void): void {
+  const { answer, readOnlyHeader } = admission;
   if (answer) {
     reply.code(answer.status);
     reply.headers(besideCors(answer, request.raw.headers.origin, (name) => reply.getHeader(name)));
     reply.send(answer.body);
     return;
   }
-  if (leave) leaveAtEnd(leave, request.raw, reply.raw);
   if (readOnlyHeader !== null) reply.header('Read-Only', readOnlyHeader);
-  next();
+  whileWorking(admission, request.raw, reply.raw, next);
 }

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { besideCors, CORS_HEADERS } from './cors.ts';
 import type { Admit, OwnAnswer } from './exchange.ts';
 import { admitWeb, counted, toResponse } from './fetch.ts';
-import { isClosed } from './http.ts';
+import { isClosed } from './working.ts';
 
 /** What is used of Hono's context. */
 interface HonoContextLike {
@@ -21,15 +21,16 @@ export function honoMiddleware(admit: Admit): HonoMiddleware {
     const { answer, leave, readOnlyHeader } = await admitWeb(admit, context.req.raw, context.env);
     if (answer) return toResponse({ ...answer, headers: behindCors(answer, context) });
     const outgoing = outgoingOf(context.env);
-    if (leave && outgoing) {
-      if (isClosed(outgoing)) leave();
-      else outgoing.once('close', leave);
-    }
+    let failed = true;
     try {
       await next();
-    } catch (error) {
-      if (!outgoing) leave?.();
-      throw error;
+      failed = false;
+    } finally {
+      // The handler is over, whether or not its client is still there; what is left is to get the answer out.
+      if (leave && outgoing) {
+        if (isClosed(outgoing)) leave();
+        else outgoing.once('close', leave);
+      } else if (failed) leave?.();
     }
     if (readOnlyHeader !== null) context.header('Read-Only', readOnlyHeader);
     if (leave && !outgoing) context.res = counted(context.res, leave);

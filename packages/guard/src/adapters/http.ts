@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { nodeBody } from './body.ts';
 import { besideCors } from './cors.ts';
 import type { Admission, Admit, IncomingRequest, OwnAnswer } from './exchange.ts';
+import { whileWorking } from './working.ts';
 
 /** A listener of node:http. */
 export type HttpListener<Request extends IncomingMessage, Response extends ServerResponse> = (
@@ -29,26 +30,21 @@ export function answerOrAdmit(
   incoming: IncomingRequest,
   request: IncomingMessage,
   response: ServerResponse,
-  go: () => void,
+  go: () => unknown,
 ): void {
   const admission = admit(incoming);
   if (admission.wait === null) proceed(admission, request, response, go);
   else void admission.wait(nodeBody(request)).then((later) => proceed(later, request, response, go));
 }
 
-function proceed(
-  { answer, leave, readOnlyHeader }: Admission,
-  request: IncomingMessage,
-  response: ServerResponse,
-  go: () => void,
-): void {
+function proceed(admission: Admission, request: IncomingMessage, response: ServerResponse, go: () => unknown): void {
+  const { answer, readOnlyHeader } = admission;
   if (answer) {
     writeAnswer(answer, request, response);
     return;
   }
-  if (leave) leaveAtEnd(leave, request, response);
   if (readOnlyHeader !== null) response.setHeader('Read-Only', readOnlyHeader);
-  go();
+  whileWorking(admission, request, response, go);
 }
 
 /**
@@ -59,16 +55,4 @@ function writeAnswer(answer: OwnAnswer, request: IncomingMessage, response: Serv
   if (response.headersSent || response.destroyed) return;
   const headers = besideCors(answer, request.headers.origin, (name) => response.getHeader(name));
   response.writeHead(answer.status, headers).end(answer.body);
-}
-
-export function leaveAtEnd(leave: () => void, request: IncomingMessage, response: ServerResponse): void {
-  // `close` comes once, after the last byte as well as after an aborted request; for a client that has left, it has come.
-  if (isClosed(response) || (request.destroyed && !request.complete)) leave();
-  // not `once`: that wraps the listener and takes it off again, for each request
-  else response.on('close', leave);
-}
-
-/** A response of HTTP/2 does not say so itself. */
-export function isClosed(response: ServerResponse): boolean {
-  return response.closed || (response as { stream?: { destroyed?: boolean } }).stream?.destroyed === true;
 }

@@ -1,7 +1,8 @@
+import { duplicateOf, placeOf, type Reader, readerOf } from './redis-key.ts';
 import type { FlagSink, FlagSource } from './source.ts';
 
 export interface RedisSourceOptions {
-  /** Default `maint:read_only`. */
+  /** As the server has it: a `keyPrefix` of the client is not put before it. Default `maint:read_only`. */
   readonly key?: string;
   /** Any message on it makes the guard read the key at once. Default `maint:read_only`. */
   readonly channel?: string;
@@ -39,8 +40,10 @@ interface Subscription {
  * subscribes on a duplicate of it. A message is only a nudge: what counts is always the key. The interval goes on while
  * connections are lost, and survives them.
  *
- * The service's client stays the service's: it is never closed here, and its `error` events are not listened to. A
- * Redis that comes back empty has lost the flag, so the key wants a Redis that persists.
+ * The service's client stays the service's: it is never closed here, and its `error` events are not listened to. Of a
+ * client of ioredis with a `keyPrefix` a duplicate without it reads, since the flag's key is written without one.
+ *
+ * A missing key is what a Redis that lost its data has, so it ends nothing: see `GuardOptions.onMissing`.
  *
  * @throws TypeError where the client is neither of the two
  */
@@ -51,6 +54,7 @@ export function redisSource(client: RedisClient, options: RedisSourceOptions = {
   }
   let timer: NodeJS.Timeout | null = null;
   let subscription: Subscription | null = null;
+  let reader: Reader | null = null;
   let closed = false;
 
   function start(sink: FlagSink): void {
@@ -78,7 +82,10 @@ export function redisSource(client: RedisClient, options: RedisSourceOptions = {
         if (closed) return;
         if ('text' in result) {
           // An old question's answer must not replace a newer one's.
-          if (mine > answered) sink.document(result.text);
+          if (mine > answered) {
+            if (result.text === null) sink.missing();
+            else sink.document(result.text);
+          }
           answered = Math.max(answered, mine);
         } else if (mine === asked) sink.failed(result.error);
         if (mine !== asked) return;
@@ -91,8 +98,8 @@ export function redisSource(client: RedisClient, options: RedisSourceOptions = {
 
     async function get(): Promise<{ text: string | null } | { error: unknown }> {
       try {
-        const value = await client.get(key);
-        return { text: value === null || value === undefined ? null : String(value) };
+        reader ??= readerOf(client, ignore);
+        return { text: await reader.read(key) };
       } catch (error) {
         return { error };
       }
@@ -113,11 +120,13 @@ export function redisSource(client: RedisClient, options: RedisSourceOptions = {
   }
 
   return {
+    address: `redis ${placeOf(client)} ${key}`,
     start,
     close() {
       closed = true;
       if (timer) clearInterval(timer);
       subscription?.close();
+      reader?.close();
     },
   };
 }
@@ -133,10 +142,8 @@ function subscribeIoredis(
   trouble: (error: unknown) => void,
 ): Subscription {
   // The service's options may switch these off, and the subscriber needs them. It subscribes by itself at each `ready`.
-  const own = { lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false };
-  const duplicate = client.duplicate as (...args: unknown[]) => Subscriber;
-  const cluster = (client as { isCluster?: boolean }).isCluster === true;
-  const subscriber = cluster ? duplicate.call(client, [], own) : duplicate.call(client, own);
+  const own = { lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' };
+  const subscriber = duplicateOf(client, own) as Subscriber;
   let closed = false;
   subscriber.on('error', ignore);
   subscriber.on('message', nudge);

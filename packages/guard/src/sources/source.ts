@@ -1,5 +1,7 @@
 /** Where the flag document is read. `fileSource` and `redisSource` are two; a service may bring its own. */
 export interface FlagSource {
+  /** What is read, without credentials: for the log and the metrics. */
+  readonly address?: string;
   /**
    * Begins to watch and reports to the sink, the first time at once. Must not throw, and must not keep the process alive
    * by its timers.
@@ -10,8 +12,19 @@ export interface FlagSource {
 }
 
 export interface FlagSink {
-  /** The document as it is there now; null: there is none, which means read-write. Call it at every look, changed or not. */
-  document(text: string | null): void;
+  /**
+   * The document as it is there now; null: there is none, and that is how a window ends there, so read-write. Call it at
+   * every look, changed or not.
+   *
+   * @param places what tells the place where it was found from another one that has the same name
+   */
+  document(text: string | null, places?: readonly string[]): void;
+  /**
+   * The source answers, and has no document. Who knows of no window goes on read-write. For who knows that somebody holds it
+   * is a loss (`GuardOptions.onMissing`), unless it is missing at one of the places where it was found before: then the
+   * window has ended.
+   */
+  missing(place?: string): void;
   /** The source could not be asked: the state stays and ages. */
   failed(error: unknown): void;
   /** Something is wrong, but the state is still confirmed by other means (no subscription, polling works). */
