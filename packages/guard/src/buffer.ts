@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { BodyReader } from './adapters/body.ts';
 import type { IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import type { Tally } from './counts.ts';
+import { credentialInTarget } from './credentials.ts';
 import { EXPOSED, problem, refusalOf } from './decide.ts';
 import type { GuardLog } from './keeper.ts';
 import type { BufferedWrite, QueueAnswer, WriteQueue } from './queue.ts';
@@ -57,9 +58,6 @@ const KEPT_HEADERS = [
   // as it came, quoted or bare: the replay must be the same key to a service that compares the field's text
   'idempotency-key',
 ];
-/** A query is stored as it came, so one that carries a credential is not. */
-const CREDENTIAL_PARAMS =
-  /(?:^|[?&;])(?:access[_-]?token|id[_-]?token|refresh[_-]?token|auth|authorization|token|api[_-]?key|key|apikey|password|passwd|pwd|secret|client[_-]?secret|sig|signature|session(?:id)?|x-amz-[a-z-]+)(?:\[\w*\])?=/i;
 const MOST_KEY = 255;
 const RECEIPT = /^[A-Za-z0-9_-]{16,128}$/;
 
@@ -76,7 +74,9 @@ export function createBuffering(options: BufferingOptions): Buffering {
     const arrived = clock();
     const key = keyOf(request, rule);
     if (typeof key === 'object' && key !== null) return problem(state(), 400, key.code, key.detail, null, about());
-    if (credentialInQuery(request.url)) return refused('Its query carries a credential, so it cannot be kept.');
+    if (credentialInTarget(request.url, rule.notCredentials) !== null) {
+      return refused('Its address carries a credential, so it cannot be kept.');
+    }
     const coding = request.headers['transfer-encoding'];
     if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
       return refused('Its transfer coding is not kept.');
@@ -363,19 +363,6 @@ function contentKey(
 ): string {
   const head = JSON.stringify([tenant, surface, method, url, headers['content-type'] ?? '']);
   return `content:${createHash('sha256').update(head).update('\n').update(body).digest('hex')}`;
-}
-
-function credentialInQuery(target: string): boolean {
-  const question = target.indexOf('?');
-  if (question < 0) return false;
-  const query = target.slice(question);
-  if (CREDENTIAL_PARAMS.test(query)) return true;
-  if (!query.includes('%')) return false;
-  // An escaped name is the same name to the service.
-  const plain = query.replace(/%([2-7][0-9A-Fa-f])/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return CREDENTIAL_PARAMS.test(plain);
 }
 
 function textOf(error: unknown): string {
