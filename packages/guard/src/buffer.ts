@@ -7,6 +7,7 @@ import { credentialInTarget } from './credentials.ts';
 import { EXPOSED, problem, refusalOf } from './decide.ts';
 import type { GuardLog } from './keeper.ts';
 import type { BufferedWrite, QueueAnswer, WriteQueue } from './queue.ts';
+import { createSettling } from './settling.ts';
 import { isHeld, type State } from './state.ts';
 import { type Rule, type Verdict, valueAt } from './surfaces.ts';
 
@@ -63,6 +64,7 @@ const RECEIPT = /^[A-Za-z0-9_-]{16,128}$/;
 
 export function createBuffering(options: BufferingOptions): Buffering {
   const { queue, receiptsPath, state, clock, random, tally, log } = options;
+  const settling = createSettling(queue);
 
   async function keep(
     request: IncomingRequest,
@@ -95,6 +97,10 @@ export function createBuffering(options: BufferingOptions): Buffering {
       const late = problem(state(), 408, 'body_late', 'The body did not arrive in time. Nothing was stored.');
       return { ...late, headers: { ...late.headers, ...read.headers } };
     }
+    if (read.is === 'crowded') {
+      const detail = 'Too many bodies are being read. Nothing was stored.';
+      return problem(state(), 503, 'queue_full', detail, soon(), about());
+    }
     if (read.is === 'gone') return refused('The client has left.');
     if (read.is === 'taken') {
       tally.error('internal');
@@ -122,7 +128,10 @@ export function createBuffering(options: BufferingOptions): Buffering {
       receivedAt: arrived,
       window: refusalOf(state(), clock(), random).window,
     };
-    return answerOf(await accept(write), rule);
+    if (order !== null) settling.begin(rule.name);
+    const answer = await accept(write);
+    if (order !== null && answer.is === 'accepted') await settling.known(rule.name);
+    return answerOf(answer, rule);
   }
 
   async function stillBusy(rule: Rule, tenant: string, order: string | null): Promise<boolean> {
