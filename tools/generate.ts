@@ -23,6 +23,7 @@ export function generated(): Map<string, string> {
     ['runbooks/runbook.schema.json', json({ $comment, ...runbookSchema(registry) })],
     ['runbooks/surfaces.schema.json', json({ $comment, ...surfacesSchema() })],
     ...shared('src/clients/retry-after.ts', ['client', 'intents']),
+    ...shared('src/runbook/credentials.ts', ['guard']),
     ...shared('src/engine/cut.ts', ['intents']),
   ]);
 }

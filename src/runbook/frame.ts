@@ -175,6 +175,13 @@ export const SurfaceFrame = z.strictObject({
     .min(1)
     .meta({ description: 'buffer: headers that are stored beside those that say what the body is; no credentials' })
     .optional(),
+  not_credentials: z
+    .array(z.string().min(1))
+    .min(1)
+    .meta({
+      description: 'buffer: names of headers, parameters and of queries that look like a credential and are none',
+    })
+    .optional(),
   max_bytes: z
     .int()
     .min(1)

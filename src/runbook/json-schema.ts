@@ -88,7 +88,7 @@ function surfaceRules(): JsonSchema[] {
     rule(disposition('pass'), { properties: no('status', 'canary') }),
     rule(
       { not: disposition('buffer') },
-      { properties: no('order', 'tenant', 'key', 'credential', 'keep_headers', 'max_bytes') },
+      { properties: no('order', 'tenant', 'key', 'credential', 'keep_headers', 'not_credentials', 'max_bytes') },
     ),
     rule(disposition('buffer'), { properties: { credential: { const: 'service' }, purpose: false } }),
     rule({ not: disposition('drop') }, { properties: { status: { enum: [503, 423] } } }),

@@ -1,30 +1,16 @@
 // What of a surface goes together. Each rule stands for a write that would be lost, applied twice, or sent with somebody
 // else's rights; so the file is refused, and the guard never has to guess.
 import { HEADER_NAME, HEADER_VALUE } from '../engine/headers.ts';
+import { ALWAYS_CREDENTIALS, isCredential } from './credentials.ts';
 import type { Located, Report } from './document.ts';
 import { quoted } from './problems.ts';
 
 /** They mean something only where a write is stored. */
-const OF_BUFFER = ['order', 'tenant', 'key', 'credential', 'keep_headers', 'max_bytes'] as const;
+const OF_BUFFER = ['order', 'tenant', 'key', 'credential', 'keep_headers', 'not_credentials', 'max_bytes'] as const;
 const BY_NAME = new Set(['tool', 'job']);
 const BY_REQUEST = new Set(['http', 'graphql']);
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Whoever holds one of these is the user. They are never stored, so none can be kept. */
-const CREDENTIALS = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'cookie2',
-  'set-cookie',
-  'x-api-key',
-  'api-key',
-  'x-auth-token',
-  'x-access-token',
-  'x-csrf-token',
-  'x-xsrf-token',
-  'x-amz-security-token',
-]);
 /** The replay has its own. */
 const SET_ANEW = new Set([
   'idempotency-key',
@@ -239,27 +225,53 @@ function checkPart(at: Located | undefined, params: readonly string[], report: R
       found: quoted(param.value),
       allowed: params.length > 0 ? params.join(', ') : 'a path with a :param, or { header: … }',
     });
-  if (header && typeof header.value === 'string' && CREDENTIALS.has(header.value.toLowerCase()))
-    report(header, {
-      code: 'invalid',
-      message: 'is a credential, and would be stored',
-      found: quoted(header.value),
-      allowed: 'a header that is no credential',
-    });
 }
 
 function checkKept(at: Located | undefined, report: Report): void {
   for (const header of at?.items ?? []) {
-    if (typeof header.value !== 'string') continue;
-    const name = header.value.toLowerCase();
-    const credential = CREDENTIALS.has(name) || /(^|-)(token|secret|password|apikey|authorization)$/.test(name);
-    if (!credential && !SET_ANEW.has(name)) continue;
+    if (typeof header.value !== 'string' || !SET_ANEW.has(header.value.toLowerCase())) continue;
     report(header, {
       code: 'invalid',
-      message: credential ? 'is a credential, and those are never stored' : 'is set anew when the write is applied',
+      message: 'is set anew when the write is applied',
       found: quoted(header.value),
-      allowed: 'headers that are neither',
+      allowed: 'other headers',
     });
+  }
+}
+
+/**
+ * What a surface stores is no credential: its kept headers, its tenant and order, and the parameters of its path. Not asked
+ * of what a window has stored: an earlier release took it, and the window must end.
+ */
+export function checkCredentials(item: Located, report: Report): void {
+  if (textOf(item, 'disposition') !== 'buffer') return;
+  const except = new Set<string>();
+  for (const name of get(item, 'not_credentials')?.items ?? []) {
+    if (typeof name.value !== 'string') continue;
+    except.add(name.value.toLowerCase());
+    if (!ALWAYS_CREDENTIALS.has(name.value.toLowerCase())) continue;
+    report(name, {
+      code: 'invalid',
+      message: 'is always a credential',
+      found: quoted(name.value),
+      allowed: 'names that only look like one',
+    });
+  }
+  const places = [
+    ...['order', 'tenant'].flatMap((key) => [get(item, key, 'header'), get(item, key, 'param')]),
+    ...(get(item, 'keep_headers')?.items ?? []),
+  ];
+  const allowed = 'a name that is no credential, or not_credentials: [it] where it only looks like one';
+  for (const at of places) {
+    if (typeof at?.value !== 'string' || !isCredential(at.value, except)) continue;
+    report(at, { code: 'invalid', message: 'is a credential, and would be stored', found: quoted(at.value), allowed });
+  }
+  const path = get(item, 'match', 'path');
+  const params = [...(textOf(item, 'match', 'path') ?? '').matchAll(/(?<=\/):(\w+)/g)].map(([, name]) => name!);
+  const found = params.find((name) => isCredential(name, except));
+  if (path && found !== undefined) {
+    const message = 'has a parameter that is a credential, and the path is stored';
+    report(path, { code: 'invalid', message, found: quoted(`:${found}`), allowed });
   }
 }
 

@@ -4,7 +4,7 @@ import { type Located, parseYaml, type Report, reporter } from './document.ts';
 import { SurfaceFrame, SurfacesFrame } from './frame.ts';
 import { parseParams, reportIssues } from './params.ts';
 import { Problems, quoted } from './problems.ts';
-import { checkPattern, checkSurfaceRules } from './surface-rules.ts';
+import { checkCredentials, checkPattern, checkSurfaceRules } from './surface-rules.ts';
 
 export interface Surfaces {
   surfaces: Surface[];
@@ -47,7 +47,10 @@ export function checkSurfaces(text: string, file: string, problems: Problems, st
       } else names.set(name.value, name);
     }
     checkCalls(item, calls, report);
-    if (!stored) checkPattern(item, report);
+    if (!stored) {
+      checkPattern(item, report);
+      checkCredentials(item, report);
+    }
     if (surface) surfaces.push(surface);
   }
   return {
@@ -90,7 +93,7 @@ function checkSurface(item: Located, report: Report): Surface | undefined {
   if (!parsed.success || wrong || !fits) return undefined;
   const frame = parsed.data as SurfaceFrame;
   checkCanary(frame, item, report);
-  const { name, kind, canary, owner, purpose, key, keep_headers, max_bytes } = frame;
+  const { name, kind, canary, owner, purpose, key, keep_headers, not_credentials, max_bytes } = frame;
   const { methods, path: pattern, operations, names } = frame.match;
   const disposition = frame.disposition ?? 'refuse';
   return {
@@ -107,6 +110,7 @@ function checkSurface(item: Located, report: Report): Surface | undefined {
     ...(frame.tenant ? { tenant: frame.tenant as RequestPart } : {}),
     ...(disposition === 'buffer' ? { key: key ?? 'header', credential: 'service' as const } : {}),
     ...(keep_headers ? { keep_headers: keep_headers.map((header) => header.toLowerCase()) } : {}),
+    ...(not_credentials ? { not_credentials: not_credentials.map((each) => each.toLowerCase()) } : {}),
     ...(max_bytes === undefined ? {} : { max_bytes }),
     ...(owner === undefined ? {} : { owner }),
     ...(purpose === undefined ? {} : { purpose }),

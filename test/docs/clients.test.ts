@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { CURVE, plot, waitOut } from './clients-return.ts';
 import type { Row } from './clients-table.ts';
 
 const script = fileURLToPath(new URL('./clients-table.ts', import.meta.url));
@@ -28,6 +29,10 @@ beforeAll(() => {
 test('the table names the clients that are measured, in their versions', () => {
   const names = table.slice(2).map((line) => (line.split(' | ')[0] as string).replace(/^\| /, ''));
   expect(names).toEqual(clients.map(({ name }) => name));
+});
+
+test('the curve of everybody coming back is current: node -C maint-source test/docs/clients-return.ts --write', async () => {
+  expect(CURVE.exec(text)?.[2]).toBe(plot(await waitOut(), 200));
 });
 
 describe('docs/clients.md is right about', () => {

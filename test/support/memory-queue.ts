@@ -27,6 +27,7 @@ export function memoryQueue(): MemoryQueue {
     next: [],
     down: false,
     asked: 0,
+    settleMs: 0,
     async accept(write) {
       const next = queue.next.shift();
       if (next === 'reject') throw new Error('it must not');

@@ -1,17 +1,21 @@
 // One call over all its tries: what fetch and axios have in common.
 import { type Advice, type Answer, advice, adviceOnFailure } from './answer.ts';
 import { type RetryBudget, sharedBudget } from './budget.ts';
+import { Deadline } from './deadline.ts';
 import { type GaveUp, type GaveUpFields, RetryError } from './errors.ts';
 import { isIdempotent, isWrite, newKey } from './key.ts';
 import { sleep } from './sleep.ts';
 
 export interface ClientOptions {
   /**
-   * From the call to the answer, all tries and waits included, in milliseconds. Default 60,000. A service that may wait
-   * for the end of a window sets it to the longest window.
+   * From the call to the answer, all tries and waits included, in milliseconds. Default: the last `Retry-After` plus
+   * 120,000, at most 900,000 in all. What may wait for the end of a longer window sets it to the longest one.
    */
   readonly deadlineMs?: number;
-  /** How many retries there may be. Default: the one that all wrapped clients of this process share. */
+  /**
+   * How many retries there may be that the service did not ask for. One that waits for a `Retry-After` of a second or
+   * more is not counted. Default: the budget that all wrapped clients of this process share.
+   */
   readonly budget?: RetryBudget;
   /** Tries of one call, the first included. Default: as many as deadline and budget allow. */
   readonly maxAttempts?: number;
@@ -29,7 +33,10 @@ export interface ClientOptions {
   readonly baseMs?: number;
   /** Default 30,000. */
   readonly maxBackoffMs?: number;
-  /** On top of `Retry-After`: anything from 0 to half of it, at least a second, at most this. Default 60,000. */
+  /**
+   * On top of `Retry-After`: anything from 0 to half of it, at least a second, or the wait without it where that is
+   * longer; at most this. Default 60,000.
+   */
   readonly maxJitterMs?: number;
   /** Each time before a wait. Must not throw. */
   readonly onRetry?: (retry: Retry) => void;
@@ -58,6 +65,11 @@ export interface Call {
 /** Retry-After counts in seconds: less than one would leave all that were told the same in the same instant. */
 const LEAST_JITTER_MS = 1000;
 
+/** Does it ask for a wait? `Retry-After: 0`, or a date that has passed, must not free a call from the budget. */
+export function asksToWait(afterMs: number | null): afterMs is number {
+  return afterMs !== null && afterMs >= 1000;
+}
+
 export class Exchange {
   readonly method: string;
   readonly place: string;
@@ -68,8 +80,7 @@ export class Exchange {
   attempts = 0;
   readonly #options: ClientOptions;
   readonly #budget: RetryBudget;
-  readonly #deadlineMs: number;
-  readonly #end: number;
+  readonly #deadline: Deadline;
 
   constructor(options: ClientOptions, call: Call) {
     this.#options = options;
@@ -79,14 +90,12 @@ export class Exchange {
     const makes = options.idempotencyKeys !== false && isWrite(this.method);
     this.key = call.key ?? (makes ? newKey() : null);
     this.signal = call.signal ?? null;
-    this.#deadlineMs = call.deadlineMs ?? options.deadlineMs ?? 60_000;
-    if (!(this.#deadlineMs > 0)) throw new TypeError(`deadlineMs: ${this.#deadlineMs}, allowed are numbers above 0`);
-    this.#end = performance.now() + this.#deadlineMs;
+    this.#deadline = new Deadline(call.deadlineMs ?? options.deadlineMs);
   }
 
   /** Milliseconds until the deadline. */
   left(): number {
-    return this.#end - performance.now();
+    return this.#deadline.left();
   }
 
   /** To be called before each try. */
@@ -140,10 +149,11 @@ export class Exchange {
     if (this.attempts >= maxAttempts) {
       throw this.#gaveUp('attempts_spent', `${what}, ${this.attempts} times.`, { ...fields, next: later });
     }
-    const left = this.left();
     const least = told.afterMs ?? 0;
+    this.#deadline.told(least);
+    const left = this.left();
     if (least >= left) {
-      throw this.#gaveUp('past_deadline', `${what}; that is past the deadline of ${this.#deadlineMs / 1000} s.`, {
+      throw this.#gaveUp('past_deadline', `${what}; that is past the deadline of ${this.#deadline.seconds} s.`, {
         ...fields,
         next: `${later} Or wait for it: a larger deadlineMs.`,
       });
@@ -152,11 +162,12 @@ export class Exchange {
     const waitMs = least + random() * Math.min(this.#spread(told.afterMs), left - least);
     this.#options.onRetry?.({ place: this.place, attempts: this.attempts, status, until, waitMs });
     await sleep(waitMs, this.signal);
-    if (!(await this.#budget.take(Math.max(0, this.left()), this.signal))) {
+    const counts = !asksToWait(told.afterMs);
+    if (counts && !(await this.#budget.take(Math.max(0, this.left()), this.signal))) {
       throw this.#gaveUp('budget_spent', `${what}; this process has used up its retries.`, { ...fields, next: later });
     }
     if (this.left() <= 0) {
-      throw this.#gaveUp('past_deadline', `${what}; the deadline of ${this.#deadlineMs / 1000} s has passed.`, {
+      throw this.#gaveUp('past_deadline', `${what}; the deadline of ${this.#deadline.seconds} s has passed.`, {
         ...fields,
         next: later,
       });
@@ -167,13 +178,14 @@ export class Exchange {
     const { baseMs = 500, maxBackoffMs = 30_000, maxJitterMs = 60_000 } = this.#options;
     const backoff = Math.min(maxBackoffMs, baseMs * 2 ** (this.attempts - 1));
     if (afterMs === null) return backoff;
-    return Math.min(maxJitterMs, Math.max(LEAST_JITTER_MS, afterMs / 2));
+    // One that asks for a second again and again is overloaded as well.
+    return Math.min(maxJitterMs, Math.max(LEAST_JITTER_MS, afterMs / 2, backoff));
   }
 
   /** The deadline came while a try was under way. */
   #cut(cause: unknown): RetryError {
     const unknown = isWrite(this.method);
-    const what = `no answer within the deadline of ${this.#deadlineMs / 1000} s`;
+    const what = `no answer within the deadline of ${this.#deadline.seconds} s`;
     return this.#gaveUp('past_deadline', `${what}${unknown ? ', and the write may have been applied.' : '.'}`, {
       next: unknown ? 'See whether it was, before it is sent again.' : 'Try again later.',
       cause,

@@ -1,6 +1,8 @@
 import { smallJson } from './answer.ts';
-import { RetryError } from './errors.ts';
-import { publicUrl } from './exchange.ts';
+import { type RetryBudget, sharedBudget } from './budget.ts';
+import { Deadline } from './deadline.ts';
+import { type GaveUp, RetryError } from './errors.ts';
+import { asksToWait, publicUrl } from './exchange.ts';
 import { retryAfterMs } from './retry-after.ts';
 import { sleep } from './sleep.ts';
 
@@ -17,9 +19,14 @@ export interface Receipt {
 }
 
 export interface ReceiptOptions {
-  /** From the call to the end of the waiting, in milliseconds. Default 60,000. */
+  /** From the call to the end of the waiting, in milliseconds. Default: the last `Retry-After` plus 120,000, at most 900,000. */
   readonly deadlineMs?: number;
-  /** The first pause where the service does not say how long; doubles up to `maxPauseMs`. Default 2000. */
+  /** For asking again after an error that does not say when. Default: what all wrapped clients of this process share. */
+  readonly budget?: RetryBudget;
+  /**
+   * The first pause where the service does not say how long, or says less than this; doubles up to `maxPauseMs`.
+   * Default 2000.
+   */
   readonly minPauseMs?: number;
   /** Default 30,000. A longer `Retry-After` is honoured. */
   readonly maxPauseMs?: number;
@@ -48,46 +55,59 @@ export type Accepted =
  * nobody knows it; the signal's reason when the caller aborts
  */
 export async function waitForReceipt(accepted: Accepted, options: ReceiptOptions = {}): Promise<Receipt> {
-  const { deadlineMs = 60_000, minPauseMs = 2000, maxPauseMs = 30_000, signal, random = Math.random } = options;
+  const { minPauseMs = 2000, maxPauseMs = 30_000, budget = sharedBudget(), signal, random = Math.random } = options;
+  if (!(minPauseMs > 0)) throw new TypeError(`minPauseMs: ${minPauseMs}, allowed are numbers above 0`);
   const send = options.fetch ?? globalThis.fetch;
   const url = addressOf(accepted);
   const place = `GET ${publicUrl(url)}`;
-  const end = performance.now() + deadlineMs;
+  const deadline = new Deadline(options.deadlineMs);
   let attempts = 0;
   let pause = minPauseMs;
-  let told =
-    typeof accepted === 'string' || accepted instanceof URL ? 0 : toldMs(headerOf(accepted, 'retry-after'), null);
+  const known = typeof accepted === 'string' || accepted instanceof URL;
+  let told = known ? null : toldMs(headerOf(accepted, 'retry-after'), null);
+  // An address alone: it may have ended long ago.
+  let wait = known ? 0 : waitMs();
 
   for (;;) {
-    // Never less than was asked for, and not all at once: up to half of it on top.
-    const wait = told === null ? pause * (0.5 + random() / 2) : told + random() * Math.min(30_000, told / 2);
-    const left = end - performance.now();
-    if (wait >= left) {
-      throw new RetryError(`not settled within ${deadlineMs / 1000} s.`, {
-        code: 'past_deadline',
-        place,
-        attempts,
-        until: told === null ? null : new Date(Date.now() + told).toISOString(),
-        next: 'The write is kept and will be applied; ask for the receipt again later.',
-      });
-    }
+    deadline.told(told ?? 0);
+    if (wait >= deadline.left()) throw gaveUp('past_deadline', `not settled within ${deadline.seconds} s.`);
     await sleep(wait, signal);
     attempts += 1;
     const answer = await ask();
     if (answer.receipt) return answer.receipt;
     told = answer.told;
     pause = Math.min(maxPauseMs, pause * 2);
+    wait = waitMs();
+    if (!answer.failed || asksToWait(told)) continue;
+    if (!(await budget.take(Math.max(0, deadline.left()), signal)))
+      throw gaveUp('budget_spent', 'not settled, and this process has used up its retries.');
   }
 
-  async function ask(): Promise<{ receipt: Receipt | null; told: number | null }> {
-    const late = AbortSignal.timeout(Math.max(1, Math.min(30_000, Math.ceil(end - performance.now()))));
+  /** Never less than was asked for, and not all at once. What asks for next to nothing says nothing. */
+  function waitMs(): number {
+    if (told !== null && told >= minPauseMs) return told + random() * Math.min(30_000, told / 2);
+    return Math.max(told ?? 0, pause * (0.5 + random() / 2));
+  }
+
+  function gaveUp(code: GaveUp, message: string): RetryError {
+    return new RetryError(message, {
+      code,
+      place,
+      attempts,
+      until: told === null ? null : new Date(Date.now() + told).toISOString(),
+      next: 'The write is kept and will be applied; ask for the receipt again later.',
+    });
+  }
+
+  async function ask(): Promise<{ receipt: Receipt | null; told: number | null; failed: boolean }> {
+    const late = AbortSignal.timeout(Math.max(1, Math.min(30_000, Math.ceil(deadline.left()))));
     let response: Response;
     try {
       response = await send(url, { cache: 'no-store', signal: signal ? AbortSignal.any([signal, late]) : late });
     } catch (error) {
       if (signal?.aborted) throw error;
       // Gone for a while, as services are around a maintenance.
-      return { receipt: null, told: null };
+      return { receipt: null, told: null, failed: true };
     }
     if (response.status === 404 || response.status === 410) {
       throw new RetryError(`${response.status}, nobody knows this receipt.`, {
@@ -103,7 +123,7 @@ export async function waitForReceipt(accepted: Accepted, options: ReceiptOptions
     const body = response.ok ? ((await smallJson(response)) as Receipt | null) : null;
     if (!response.ok) response.body?.cancel().catch(() => {});
     const settled = body !== null && ['applied', 'dead', 'dropped'].includes(body.state);
-    return { receipt: settled ? body : null, told };
+    return { receipt: settled ? body : null, told, failed: !response.ok };
   }
 }
 

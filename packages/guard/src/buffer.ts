@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import type { BodyReader } from './adapters/body.ts';
 import type { IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import type { Tally } from './counts.ts';
+import { credentialInTarget } from './credentials.ts';
 import { EXPOSED, problem, refusalOf } from './decide.ts';
 import type { GuardLog } from './keeper.ts';
 import type { BufferedWrite, QueueAnswer, WriteQueue } from './queue.ts';
+import { createSettling } from './settling.ts';
 import { isHeld, type State } from './state.ts';
 import { type Rule, type Verdict, valueAt } from './surfaces.ts';
 
@@ -57,14 +59,12 @@ const KEPT_HEADERS = [
   // as it came, quoted or bare: the replay must be the same key to a service that compares the field's text
   'idempotency-key',
 ];
-/** A query is stored as it came, so one that carries a credential is not. */
-const CREDENTIAL_PARAMS =
-  /(?:^|[?&;])(?:access[_-]?token|id[_-]?token|refresh[_-]?token|auth|authorization|token|api[_-]?key|key|apikey|password|passwd|pwd|secret|client[_-]?secret|sig|signature|session(?:id)?|x-amz-[a-z-]+)(?:\[\w*\])?=/i;
 const MOST_KEY = 255;
 const RECEIPT = /^[A-Za-z0-9_-]{16,128}$/;
 
 export function createBuffering(options: BufferingOptions): Buffering {
   const { queue, receiptsPath, state, clock, random, tally, log } = options;
+  const settling = createSettling(queue);
 
   async function keep(
     request: IncomingRequest,
@@ -76,7 +76,9 @@ export function createBuffering(options: BufferingOptions): Buffering {
     const arrived = clock();
     const key = keyOf(request, rule);
     if (typeof key === 'object' && key !== null) return problem(state(), 400, key.code, key.detail, null, about());
-    if (credentialInQuery(request.url)) return refused('Its query carries a credential, so it cannot be kept.');
+    if (credentialInTarget(request.url, rule.notCredentials) !== null) {
+      return refused('Its address carries a credential, so it cannot be kept.');
+    }
     const coding = request.headers['transfer-encoding'];
     if (coding !== undefined && String(coding).toLowerCase() !== 'chunked') {
       return refused('Its transfer coding is not kept.');
@@ -94,6 +96,10 @@ export function createBuffering(options: BufferingOptions): Buffering {
     if (read.is === 'late') {
       const late = problem(state(), 408, 'body_late', 'The body did not arrive in time. Nothing was stored.');
       return { ...late, headers: { ...late.headers, ...read.headers } };
+    }
+    if (read.is === 'crowded') {
+      const detail = 'Too many bodies are being read. Nothing was stored.';
+      return problem(state(), 503, 'queue_full', detail, soon(), about());
     }
     if (read.is === 'gone') return refused('The client has left.');
     if (read.is === 'taken') {
@@ -122,7 +128,10 @@ export function createBuffering(options: BufferingOptions): Buffering {
       receivedAt: arrived,
       window: refusalOf(state(), clock(), random).window,
     };
-    return answerOf(await accept(write), rule);
+    if (order !== null) settling.begin(rule.name);
+    const answer = await accept(write);
+    if (order !== null && answer.is === 'accepted') await settling.known(rule.name);
+    return answerOf(answer, rule);
   }
 
   async function stillBusy(rule: Rule, tenant: string, order: string | null): Promise<boolean> {
@@ -363,19 +372,6 @@ function contentKey(
 ): string {
   const head = JSON.stringify([tenant, surface, method, url, headers['content-type'] ?? '']);
   return `content:${createHash('sha256').update(head).update('\n').update(body).digest('hex')}`;
-}
-
-function credentialInQuery(target: string): boolean {
-  const question = target.indexOf('?');
-  if (question < 0) return false;
-  const query = target.slice(question);
-  if (CREDENTIAL_PARAMS.test(query)) return true;
-  if (!query.includes('%')) return false;
-  // An escaped name is the same name to the service.
-  const plain = query.replace(/%([2-7][0-9A-Fa-f])/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return CREDENTIAL_PARAMS.test(plain);
 }
 
 function textOf(error: unknown): string {

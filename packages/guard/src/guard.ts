@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { createAbandon } from './abandoned.ts';
 import type { BodyReader } from './adapters/body.ts';
-import { type ContinueServer, guardContinue } from './adapters/continue.ts';
+import { type ContinueServer, guardContinue, type Weight } from './adapters/continue.ts';
 import type { Admission, IncomingRequest, OwnAnswer } from './adapters/exchange.ts';
 import { expressMiddleware, type Middleware } from './adapters/express.ts';
 import { type FastifyPlugin, fastifyPlugin } from './adapters/fastify.ts';
@@ -10,6 +10,7 @@ import { type FetchHandler, guardFetch } from './adapters/fetch.ts';
 import { type HonoMiddleware, honoMiddleware } from './adapters/hono.ts';
 import { guardListener, type Http2Listener, type HttpListener } from './adapters/http.ts';
 import { guardUpgrade, type UpgradeListener } from './adapters/upgrade.ts';
+import { createBodies } from './bodies.ts';
 import { type Authorize, type Buffering, createBuffering } from './buffer.ts';
 import { type JobSkipped, jobSkipped, ReadOnlyError, type ToolRefused, toolRefused } from './calls.ts';
 import { createTally, type GuardCounts, UNNAMED, type WriteKind } from './counts.ts';
@@ -90,8 +91,8 @@ export interface GuardOptions {
   /** How long a body that has to be read may take, in milliseconds. Default 30,000. */
   readonly bodyTimeoutMs?: number;
   /**
-   * How many bytes of bodies may be in memory at once; a body counts with its length, or with the `max_bytes` of its
-   * surface while that is not known. Above it writes are refused with 503. Default 256 MiB.
+   * How many bytes of bodies may be in memory at once; a body counts with what has arrived of it. Above it writes that
+   * are to be kept are refused with 503; what has to be read to know whether it writes is not. Default 256 MiB.
    */
   readonly maxPendingBytes?: number;
   /** How long the queue and `authorize` may take, in milliseconds. Default 10,000. */
@@ -251,7 +252,7 @@ export function createGuard(options: GuardOptions): Guard {
         log,
       })
     : null;
-  let pendingBytes = 0;
+  const bodies = createBodies(maxPendingBytes);
   const leaveHttp = () => tally.leave('http');
   const admittedWrite: Admission = Object.freeze({
     ...ADMITTED,
@@ -334,26 +335,17 @@ export function createGuard(options: GuardOptions): Guard {
     work: (body: BodyReader) => Promise<OwnAnswer | Admission>,
   ): Admission {
     const wait = async (body: BodyReader): Promise<Admission> => {
-      const size = sizeOf(request, verdict.surface);
-      if (pendingBytes + size > maxPendingBytes) {
-        const full = problem(
-          keeper.current,
-          503,
-          'queue_full',
-          'Too many bodies are being read. Nothing was stored.',
-          5,
-        );
-        return { ...ADMITTED, answer: counted(full, verdict, request) };
-      }
-      pendingBytes += size;
+      const room = bodies.open(verdict.how === 'ask');
       try {
-        const result = await work(body);
+        const bounded: BodyReader = { ...body, read: (most, ms, keep) => body.read(most, ms, keep, room.grow) };
+        const result = await work(bounded);
+        if ('wait' in result && result.answer === null) body.goOn?.();
         return 'wait' in result ? result : { ...ADMITTED, answer: counted(result, verdict, request) };
       } catch (error) {
         fault(error);
         return { ...ADMITTED, answer: counted(fallback, verdict, request) };
       } finally {
-        pendingBytes -= size;
+        room.close();
       }
     };
     return { ...ADMITTED, answer: fallback, wait };
@@ -558,11 +550,11 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  /** By its head alone, and without a count: for who is refused in the next moment. */
-  function refusedUnread(request: IncomingRequest): boolean {
+  /** By its head alone, and without a count: for who is decided in the next moment. */
+  function weigh(request: IncomingRequest): Weight {
     try {
       const now = clock();
-      if (!isHeld(keeper.current, now)) return false;
+      if (!isHeld(keeper.current, now)) return 'go';
       const verdict = judge(rules, request);
       const replay = verdict.write && request.headers['maint-replay'] !== undefined;
       const { action } = decideHeld(
@@ -571,10 +563,11 @@ export function createGuard(options: GuardOptions): Guard {
         now,
         deciding,
       );
-      return action === 'refuse' || action === 'drop' || (action === 'buffer' && !buffering);
+      if (action === 'pass') return 'go';
+      return action === 'ask' || (action === 'buffer' && buffering) ? 'perhaps' : 'refuse';
     } catch (error) {
       fault(error);
-      return false;
+      return 'go';
     }
   }
 
@@ -615,7 +608,7 @@ export function createGuard(options: GuardOptions): Guard {
     hono: () => honoMiddleware(admit),
     fetch: (handler) => guardFetch(admit, handler),
     upgrade: (listener) => guardUpgrade(upgradeRefusal, listener),
-    expect: (server) => guardContinue(refusedUnread, server),
+    expect: (server) => guardContinue(weigh, server),
     tool: ((fn, options) => named(fn, { ...options, kind: 'tool' })) as Guard['tool'],
     call: named as Guard['call'],
     write: ((fn, options) => named(fn, { name: 'write', ...options, onRefused: 'throw' })()) as Guard['write'],
@@ -682,12 +675,6 @@ function checkBuffering(buffers: boolean, { queue, authorize }: GuardOptions): v
 function isWellKnown({ method, url }: IncomingRequest): boolean {
   if (!url.startsWith(WELL_KNOWN_PATH) || (method !== 'GET' && method !== 'HEAD')) return false;
   return url.length === WELL_KNOWN_PATH.length || url[WELL_KNOWN_PATH.length] === '?';
-}
-
-function sizeOf({ headers }: IncomingRequest, rule: Rule | null): number {
-  const most = rule?.maxBytes ?? 0;
-  const declared = Number(headers['content-length'] ?? Number.NaN);
-  return declared >= 0 ? Math.min(declared, most) : most;
 }
 
 /** A logger that fails must not fail a request. */

@@ -32,6 +32,8 @@ function essence(surface: Record<string, unknown>): unknown[] {
     disposition === 'buffer' ? key : null,
     sorted(surface.keep_headers, (header) => header.toLowerCase()),
     surface.max_bytes ?? MAX_BYTES,
+    // at the end, and only where they are: the digests of all other lists stay as they were
+    ...(surface.not_credentials === undefined ? [] : [sorted(surface.not_credentials, (name) => name.toLowerCase())]),
   ];
 }
 

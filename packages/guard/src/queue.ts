@@ -57,6 +57,11 @@ export interface WriteQueue {
   depth(): { readonly queued: number; readonly bytes: number; readonly oldestMs: number | null };
   /** Whether anything of this surface is queued or being applied. From memory, at most a second old. */
   pending(surface: string): boolean;
+  /**
+   * After so long the `pending` of every process knows of a write that one of them has kept, in milliseconds. Default
+   * 1500; 0 where no other process uses the queue.
+   */
+  readonly settleMs?: number;
   /** Whether anything of this partition is queued or being applied: a read of the store. May reject. */
   busy(surface: string, tenant: string, order: string): Promise<boolean>;
 }

@@ -1,6 +1,7 @@
 // Which requests write, and what becomes of them. Refusing asks what the path could be to any server; letting an unsafe
 // method through, keeping it for later and pretending that it was done look at one exact path. A mistake is then a
 // refused write, never an admitted one.
+import { ALWAYS_CREDENTIALS, isCredential } from './credentials.ts';
 import { isRecord } from './document.ts';
 import { compileOperations, targetWrites, type WritingOperations } from './graphql.ts';
 import { listDigest } from './list.ts';
@@ -49,6 +50,8 @@ export interface Surface {
   readonly credential?: string;
   /** Headers that are stored beside those that say what the body is. */
   readonly keep_headers?: readonly string[];
+  /** Names of headers, parameters and of queries that look like a credential's and are none. */
+  readonly not_credentials?: readonly string[];
   /** Of one buffered body, or of a GraphQL request that has to be looked at. Default 1 MiB. */
   readonly max_bytes?: number;
   /** For people. */
@@ -95,6 +98,7 @@ export interface Rule {
   readonly tenant: Where | null;
   readonly key: 'header' | 'content';
   readonly keepHeaders: readonly string[];
+  readonly notCredentials: ReadonlySet<string>;
   readonly maxBytes: number;
 }
 
@@ -164,10 +168,10 @@ const NO_RULES: readonly Rule[] = Object.freeze([]);
 /** Where a query begins; to some servers also at `;` or `#`, or at what is encoded. */
 const QUERY_START = /[?;#]|%(?:25)*(?:3f|3b|23)/i;
 const MIB = 1024 * 1024;
+const NO_NAMES: ReadonlySet<string> = new Set();
 
-/** Said by whoever asks, and nobody else's business; or of the connection and not of the request. */
+/** Of the connection and not of the request, or set anew by the replay. */
 const NEVER_KEPT = new Set([
-  ...['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'set-cookie'],
   ...['connection', 'content-length', 'expect', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
   ...['idempotency-key', 'maint-replay', ...OVERRIDES],
 ]);
@@ -423,7 +427,14 @@ function compileRule(surface: Record<string, unknown>, name: string, kind: strin
     throw new TypeError(`${where}.match.operations (${name}): only with kind: graphql`);
   }
   const buffers = disposition === 'buffer';
-  const order = whereOf(surface.order, params, `${where}.order (${name})`);
+  const notCredentials = exceptionsOf(surface.not_credentials, `${where}.not_credentials (${name})`);
+  const stored = (value: unknown, key: string): Where | null => {
+    const part = whereOf(value, params, `${where}.${key} (${name})`);
+    noCredential(part && 'header' in part ? [part.header] : [], notCredentials, `${where}.${key} (${name})`);
+    return part;
+  };
+  const order = stored(surface.order, 'order');
+  if (buffers) noCredential(params, notCredentials, `${where}.match.path (${name})`);
   if (order && !buffers) throw new TypeError(`${where}.order (${name}): only with disposition: buffer`);
   const { key = 'header', credential = 'service', keep_headers = [], max_bytes = MIB } = surface;
   if (key !== 'header' && key !== 'content') {
@@ -440,7 +451,7 @@ function compileRule(surface: Record<string, unknown>, name: string, kind: strin
   if (!isTexts(keep_headers)) throw new TypeError(`${where}.keep_headers (${name}): a list such as [x-trace-id]`);
   const keepHeaders = keep_headers.map((header) => header.toLowerCase());
   for (const header of keepHeaders) {
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header) || NEVER_KEPT.has(header)) {
+    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header) || NEVER_KEPT.has(header) || isCredential(header, notCredentials)) {
       throw new TypeError(`${where}.keep_headers (${name}): ${header} is never stored`);
     }
   }
@@ -457,9 +468,10 @@ function compileRule(surface: Record<string, unknown>, name: string, kind: strin
     words: pattern.flatMap((part) => (part.is === 'text' ? [part.text] : [])),
     operations: writing,
     order,
-    tenant: whereOf(surface.tenant, params, `${where}.tenant (${name})`),
+    tenant: stored(surface.tenant, 'tenant'),
     key,
     keepHeaders,
+    notCredentials,
     maxBytes: max_bytes,
   };
 }
@@ -541,6 +553,22 @@ function whereOf(value: unknown, params: ReadonlySet<string>, where: string): Wh
     return { header: value.header.toLowerCase() };
   }
   throw new TypeError(`${where}: { param: name } or { header: name }`);
+}
+
+function exceptionsOf(value: unknown, where: string): ReadonlySet<string> {
+  if (value === undefined) return NO_NAMES;
+  if (!isTexts(value)) throw new TypeError(`${where}: a list such as [x-session-kind]`);
+  const names = value.map((name) => name.toLowerCase());
+  const never = names.find((name) => ALWAYS_CREDENTIALS.has(name));
+  if (never !== undefined) throw new TypeError(`${where}: ${never} is always a credential`);
+  return new Set(names);
+}
+
+/** What a name of a buffered surface takes from a request is stored in clear. */
+function noCredential(names: Iterable<string>, except: ReadonlySet<string>, where: string): void {
+  for (const name of names) {
+    if (isCredential(name, except)) throw new TypeError(`${where}: ${name} is a credential, and would be stored`);
+  }
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -2,16 +2,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { BufferedWrite, NewIntent } from './port.ts';
 
-/** Credentials of the user: never stored, whoever hands them in. */
+/** Never stored, whoever hands them in. */
 const NEVER_STORED = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'set-cookie',
-  'x-api-key',
-  'x-auth-token',
-  'x-csrf-token',
-  'x-xsrf-token',
+  ...['authorization', 'proxy-authorization', 'cookie', 'cookie2', 'set-cookie'],
+  ...['x-api-key', 'api-key', 'x-auth-token', 'x-access-token', 'x-csrf-token', 'x-xsrf-token', 'x-amz-security-token'],
   // of the connection, not of the write
   'connection',
   'content-length',

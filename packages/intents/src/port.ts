@@ -56,6 +56,8 @@ export interface WriteQueue {
   depth(): { readonly queued: number; readonly bytes: number; readonly oldestMs: number | null };
   /** Whether anything of this surface still waits, is being applied, or stands parked. From memory, at most a second old. */
   pending(surface: string): boolean;
+  /** After so long `pending` of every process knows of a write that one of them has kept, in milliseconds. */
+  readonly settleMs?: number;
   /** The same of one partition, read from the store: a direct write that passes now overtakes nothing. */
   busy(surface: string, tenant: string, order: string | null): Promise<boolean>;
 }

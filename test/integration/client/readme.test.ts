@@ -140,7 +140,7 @@ test('the built package: plain JavaScript with types, by import and by require, 
     installOn(api, options);
     const third = await api.post('/notes', { a: 1 });
     const receipt = await waitForReceipt(await api.post('/queued', 'x'));
-    const late = await createFetch(options)(url + '/closed-for-long', { method: 'POST', body: 'x' }).catch((e) => e.code);
+    const late = await createFetch(options)(url + '/closed-for-long', { method: 'POST', body: 'x', deadlineMs: 2000 }).catch((e) => e.code);
     console.log(first.status, request.status, third.status, receipt.state, late, same, sharedBudget().counts().requests);`,
   );
   const nodes = (process.env['PATH'] ?? '')

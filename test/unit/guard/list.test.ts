@@ -14,6 +14,7 @@ surfaces:
     order: { param: room }
     tenant: { header: X-Tenant }
     keep_headers: [X-Trace, Content-Language]
+    not_credentials: [X-Session-Kind]
     owner: chat team
   - { name: api, kind: graphql, match: { path: /graphql } }
   - { name: mail, kind: tool, match: { names: [send_mail, "crm.*"] } }

@@ -11,6 +11,7 @@ surfaces:
     key: header
     credential: service
     keep_headers: [X-Trace-Id]
+    not_credentials: [X-Session-Kind]
     max_bytes: 65536
     owner: search-team
     canary: { method: POST, path: /tenants/canary/notes, body: {} }

@@ -34,6 +34,9 @@ const MORE = [
   'credential: user',
   'keep_headers: [authorization]',
   'keep_headers: [x-trace]',
+  'keep_headers: [x-acme-session]',
+  'not_credentials: [x-acme-session], keep_headers: [x-acme-session]',
+  'not_credentials: [cookie]',
   'max_bytes: 0',
   'purpose: login',
 ];

@@ -1,9 +1,12 @@
 // The body of a request, read within a bound, and put back where somebody is to read it after the guard.
 import type { IncomingMessage } from 'node:http';
+import { goOn } from './continue.ts';
 
 export type BodyRead =
   | { readonly is: 'body'; readonly bytes: Uint8Array }
   | { readonly is: 'too_large' }
+  /** Too many bytes of other bodies are in memory. */
+  | { readonly is: 'crowded' }
   /** The client has left: nothing is kept, and nobody hears an answer. */
   | { readonly is: 'gone' }
   /** It did not come in time. The headers belong to the answer: nobody waits for the rest. */
@@ -16,8 +19,11 @@ export interface BodyReader {
    * Reads to the end, or until it is known that this will not do. Never rejects.
    *
    * @param keep put it back, so that the service reads it as if nobody had
+   * @param grow asked for each part that arrives; false: so many more bytes may not be in memory
    */
-  read(maxBytes: number, timeoutMs: number, keep: boolean): Promise<BodyRead>;
+  read(maxBytes: number, timeoutMs: number, keep: boolean, grow?: (bytes: number) => boolean): Promise<BodyRead>;
+  /** The request goes on to the service: a client that waits to be told sends its body now. */
+  goOn?(): void;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -33,15 +39,17 @@ type Http2Like = IncomingMessage & {
 
 export function nodeBody(request: IncomingMessage): BodyReader {
   return {
-    read(maxBytes, timeoutMs, keep) {
+    read(maxBytes, timeoutMs, keep, grow = always) {
       const declared = Number(request.headers['content-length'] ?? Number.NaN);
       if (declared > maxBytes) return Promise.resolve({ is: 'too_large' });
       if (request.aborted || (request.destroyed && !request.complete)) return Promise.resolve({ is: 'gone' });
       // Nothing to wait for: and reading would end a stream that the service still has to see end.
       if (!hasBody(request, declared)) return Promise.resolve({ is: 'body', bytes: EMPTY });
       if (request.readableEnded || request.readableDidRead) return Promise.resolve({ is: 'taken' });
-      return collect(request, declared, maxBytes, timeoutMs, keep);
+      goOn(request);
+      return collect(request, declared, { maxBytes, timeoutMs, keep, grow });
     },
+    goOn: () => goOn(request),
   };
 }
 
@@ -71,12 +79,17 @@ function endWithAnswer(request: IncomingMessage | undefined): Readonly<Record<st
   return {};
 }
 
+interface Bounds {
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+  readonly keep: boolean;
+  readonly grow: (bytes: number) => boolean;
+}
+
 function collect(
   request: IncomingMessage,
   declared: number,
-  maxBytes: number,
-  timeoutMs: number,
-  keep: boolean,
+  { maxBytes, timeoutMs, keep, grow }: Bounds,
 ): Promise<BodyRead> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
@@ -110,6 +123,10 @@ function collect(
           finish({ is: 'too_large' });
           return;
         }
+        if (!grow(bytes.length)) {
+          finish({ is: 'crowded' });
+          return;
+        }
         chunks.push(bytes);
       }
       if (hasEnded(request) || size === declared) end();
@@ -135,9 +152,10 @@ function collect(
 /** @param incoming the server's own request, where it is known */
 export function webBody(request: Request, incoming?: IncomingMessage): BodyReader {
   return {
-    async read(maxBytes, timeoutMs, keep) {
+    async read(maxBytes, timeoutMs, keep, grow = always) {
       if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return { is: 'too_large' };
       if (request.bodyUsed) return { is: 'taken' };
+      goOn(incoming);
       let timer: ReturnType<typeof setTimeout> | undefined;
       let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
       try {
@@ -161,6 +179,10 @@ export function webBody(request: Request, incoming?: IncomingMessage): BodyReade
             reader.cancel().catch(ignore);
             return { is: 'too_large' };
           }
+          if (!grow(next.value.byteLength)) {
+            reader.cancel().catch(ignore);
+            return { is: 'crowded' };
+          }
           chunks.push(next.value);
         }
       } catch {
@@ -170,7 +192,12 @@ export function webBody(request: Request, incoming?: IncomingMessage): BodyReade
         clearTimeout(timer);
       }
     },
+    goOn: () => goOn(incoming),
   };
+}
+
+function always(): boolean {
+  return true;
 }
 
 function ignore(): void {}

@@ -8,17 +8,42 @@ export interface ContinueServer {
   emit(event: 'request', request: any, response: any): unknown;
 }
 
-/** @param refused whether the head alone is enough to refuse; counts nothing, for the request is decided right after it */
+/**
+ * What the head alone says. `refuse`: nobody needs the body. `perhaps`: the guard may refuse it still (no key, not allowed,
+ * too large), and says "go on" itself before it reads.
+ */
+export type Weight = 'go' | 'refuse' | 'perhaps';
+
+/** Requests whose client waits to be told. */
+const asking = new WeakMap<object, () => void>();
+
+/** @param weigh counts nothing, for the request is decided right after it */
 export function guardContinue<Server extends ContinueServer>(
-  refused: (request: IncomingRequest) => boolean,
+  weigh: (request: IncomingRequest) => Weight,
   server: Server,
 ): Server {
   server.on('checkContinue', (request, response) => {
     const { method = '', url = '', headers } = request;
+    const weight = weigh({ method, url, headers });
     // Not said, the client keeps its body, and Node.js closes the connection after the answer: what comes next on it
     // could be either.
-    if (!refused({ method, url, headers })) response.writeContinue();
+    if (weight === 'go') response.writeContinue();
+    if (weight === 'perhaps') {
+      asking.set(request, () => {
+        if (!response.headersSent) response.writeContinue();
+      });
+      // a handler that reads the body without the guard
+      request.once('resume', () => goOn(request));
+    }
     server.emit('request', request, response);
   });
   return server;
+}
+
+/** Tells a client that waits for it to send its body. Once; nothing for everybody else. */
+export function goOn(request: object | undefined): void {
+  const say = request && asking.get(request);
+  if (!say) return;
+  asking.delete(request);
+  say();
 }
