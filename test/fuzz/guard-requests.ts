@@ -47,8 +47,6 @@ function effectOf({ method, path, query, headers, body }: Looked): string | null
     .find((value) => value !== undefined && value !== '');
   const actual = String(override ?? params.get('_method') ?? method).toUpperCase();
   const route = routeOf(path);
-  // What does CORS answers a preflight, before the application.
-  if (method === 'OPTIONS' && !override && headers['access-control-request-method'] !== undefined) return null;
   if (/^\/jobs\/[^/]+\/run$/.test(route)) return 'job';
   if (route === '/graphql') {
     const texts = (Array.isArray(body) ? body : [body]).flatMap((each) =>

@@ -53,6 +53,11 @@ export interface GuardOptions {
   readonly status?: 503 | 423;
   /** Exact paths whose GET and HEAD always pass. Default `/health`, `/healthz`, `/livez`, `/readyz`. */
   readonly healthPaths?: readonly string[];
+  /**
+   * True: a CORS layer behind the guard answers every preflight, so that no handler sees one, and preflights pass. Default
+   * false: they are judged like any other OPTIONS, and where a surface of GET has the path, refused.
+   */
+  readonly corsBehindGuard?: boolean;
   /** Default: warnings and errors go to `console.warn`. */
   readonly log?: GuardLog;
   /** Milliseconds since the epoch. Default `Date.now`. */
@@ -182,7 +187,8 @@ export function createGuard(options: GuardOptions): Guard {
   const { clock = Date.now, random = Math.random, status = 503, onUnknown = 'pass', wellKnown = true } = options;
   const { receiptsPath = RECEIPTS_PATH, bodyTimeoutMs = 30_000, maxPendingBytes = 256 * 1024 * 1024, queue } = options;
   checkOptions(options);
-  const rules = compileSurfaces(options.surfaces, options.healthPaths ?? ['/health', '/healthz', '/livez', '/readyz']);
+  const { healthPaths = ['/health', '/healthz', '/livez', '/readyz'], corsBehindGuard = false } = options;
+  const rules = compileSurfaces(options.surfaces, healthPaths, corsBehindGuard);
   checkBuffering(rules.buffers, options);
   const deciding = { rules, status, random };
   const log = quietly(options.log ?? logToConsole);
