@@ -17,9 +17,6 @@ const PARTS = new Set([
   // of signed addresses: whoever has one may use it; the last ones are Akamai's and Azure's
   ...['sig', 'signature', 'signatures', 'hmac', 'hdnts', 'hdnea', 'sas'],
 ]);
-/** Names that are written without a break: `jsessionid`, `clientsecret`, `phpsessid`. */
-const ENDINGS =
-  /(?:token|tokenid|secret|secretkey|password|passwd|passphrase|sessionid|sessid|sessionkey|apikey|accesskey|privatekey|signature)$/;
 /** Common words as such, credentials as a whole name. */
 const WHOLE = new Set(['key', 'sign']);
 /** What a `key` is of, where it is a secret: `routing-key` and `sort_key` are none. */
@@ -40,6 +37,14 @@ const KEYS = new Set([
   ...['license', 'master', 'private', 'secret', 'security', 'server', 'service', 'shared', 'signing', 'subscription'],
   ...['user'],
 ]);
+
+/** Names that are written without a break: `jsessionid`, `clientsecret`, `phpsessid`. */
+const ENDINGS = new RegExp(
+  `(?:${[
+    ...['token', 'tokenid', 'secret', 'password', 'passwd', 'passphrase', 'assertion', 'samlresponse', 'signature'],
+    ...['sid', 'sessid', 'sessionid', 'session', 'jwt', ...[...KEYS, 'session'].map((of) => `${of}key`)],
+  ].join('|')})$`,
+);
 
 /**
  * Whether a name says that its value is a credential.
