@@ -6,7 +6,7 @@ import type { VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 import type { App } from './app.ts';
-import { liveWindow } from './windows.ts';
+import { liveWindow, meantEnvironment } from './windows.ts';
 
 export interface EndFlags {
   runbook?: string | undefined;
@@ -43,6 +43,7 @@ export async function endWindow(app: App, flags: EndFlags, lease: LeaseOptions):
       'end',
       prepared?.environment ?? flags.env ?? 'this state',
       prepared,
+      await meantEnvironment(app, flags.env),
     );
   }
   const { prepared, state } = await app.prepareWindow(live, {

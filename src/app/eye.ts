@@ -14,7 +14,7 @@ import { MaintError } from '../errors/catalogue.ts';
 import type { GuardLine } from '../ui/guards.ts';
 import type { App } from './app.ts';
 import { lookAtGuards } from './guards.ts';
-import { actingOn, allLive, handedLine, lastWindow, liveHere } from './windows.ts';
+import { actingOn, allLive, handedLine, lastWindow, liveHere, meantEnvironment } from './windows.ts';
 
 /** A window that is not over, as it was seen. */
 export interface SeenWindow {
@@ -26,6 +26,8 @@ export interface SeenWindow {
 /** No window: what may refuse writes all the same. */
 export interface SeenNone {
   environment: string | undefined;
+  /** where this state never had a window of it: the known one whose name is close */
+  meant: string | undefined;
   /** which state was asked, and where the last window went */
   elsewhere: string[];
   /** a runbook of the environment was found, and its flags were asked */
@@ -191,6 +193,7 @@ export class Eye {
     const last = await lastWindow(this.app, this.environment);
     const seen: SeenNone = {
       environment: this.environment,
+      meant: last === undefined ? await meantEnvironment(this.app, this.environment) : undefined,
       elsewhere: [`state: ${address}`, ...(last?.handed ? [handedLine(last, last.handed)] : [])],
       ...{ asked: false, holders: [], notAsked: [], left: undefined, last: last?.handed ? undefined : last?.id },
     };

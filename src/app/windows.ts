@@ -6,6 +6,7 @@ import { fold, type WindowState } from '../engine/window.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { advice, maint, there } from '../errors/next.ts';
 import type { Past, PastWindow } from '../report/history.ts';
+import { nearestNames } from '../runbook/nearest.ts';
 import type { App } from './app.ts';
 import { thisMachine } from './machine.ts';
 
@@ -36,6 +37,13 @@ export async function liveHere(app: App, environment: string | undefined): Promi
     });
   }
   return rows[0] && fold(rows[0].id, await journal.read(rows[0].id));
+}
+
+/** The known environment that is meant, where this state has never had a window of `environment`. */
+export async function meantEnvironment(app: App, environment: string | undefined): Promise<string | undefined> {
+  if (environment === undefined) return undefined;
+  const known = new Set((await (await app.journal()).windows({})).map((row) => row.environment));
+  return known.has(environment) ? undefined : nearestNames(environment, known)[0];
 }
 
 /** Every window that is not over. */

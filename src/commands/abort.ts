@@ -1,4 +1,4 @@
-import { liveWindow } from '../app/windows.ts';
+import { liveWindow, meantEnvironment } from '../app/windows.ts';
 import { envFlag, failOnFlag, leaseFlags, MaintCommand, planFlags, stateFlag } from '../ui/command.ts';
 
 export class Abort extends MaintCommand {
@@ -19,7 +19,13 @@ export class Abort extends MaintCommand {
     const live = await liveWindow(app, flags.env);
     if (!live)
       return await this.finish(
-        await nothingToEnd(await app.host(false), 'abort', flags.env ?? 'this state', undefined),
+        await nothingToEnd(
+          await app.host(false),
+          'abort',
+          flags.env ?? 'this state',
+          undefined,
+          await meantEnvironment(app, flags.env),
+        ),
       );
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot abort ${live.id}` });
     await this.finish(

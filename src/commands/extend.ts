@@ -1,5 +1,5 @@
 import * as Flags from '@oclif/core/flags';
-import { liveWindow } from '../app/windows.ts';
+import { liveWindow, meantEnvironment } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 import { durationFlag, envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
@@ -30,7 +30,7 @@ export class Extend extends MaintCommand {
       import('../ui/times.ts'),
     ]);
     const live = await liveWindow(app, flags.env);
-    if (!live) throw noWindow(flags.env ?? 'this state', 'extend');
+    if (!live) throw noWindow(flags.env ?? 'this state', 'extend', await meantEnvironment(app, flags.env));
     const until = flags.until === undefined ? undefined : parseUntil(flags.until, Date.now());
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot extend ${live.id}` });
     await this.finish(

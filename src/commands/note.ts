@@ -1,5 +1,5 @@
 import * as Args from '@oclif/core/args';
-import { liveWindow } from '../app/windows.ts';
+import { liveWindow, meantEnvironment } from '../app/windows.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 import { envFlag, leaseFlags, MaintCommand, stateFlag } from '../ui/command.ts';
@@ -24,7 +24,7 @@ export class Note extends MaintCommand {
     const app = await this.app(flags);
     const { note, noWindow } = await import('../engine/verbs/extend.ts');
     const live = await liveWindow(app, flags.env);
-    if (!live) throw noWindow(flags.env ?? 'this state', 'note');
+    if (!live) throw noWindow(flags.env ?? 'this state', 'note', await meantEnvironment(app, flags.env));
     const { prepared, state } = await app.prepareWindow(live, {
       lead: `this laptop cannot tell people about ${live.id}`,
     });

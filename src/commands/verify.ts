@@ -1,4 +1,4 @@
-import { liveWindow } from '../app/windows.ts';
+import { liveWindow, meantEnvironment } from '../app/windows.ts';
 import { envFlag, MaintCommand, stateFlag } from '../ui/command.ts';
 
 export class Verify extends MaintCommand {
@@ -15,7 +15,7 @@ export class Verify extends MaintCommand {
       import('../ui/verified.ts'),
     ]);
     const live = await liveWindow(app, flags.env);
-    if (!live) throw noWindow(flags.env ?? 'this state', 'verify');
+    if (!live) throw noWindow(flags.env ?? 'this state', 'verify', await meantEnvironment(app, flags.env));
     const { prepared, state } = await app.prepareWindow(live, { lead: `this laptop cannot verify ${live.id}` });
     const result = await verify(await app.host(false), prepared, state);
     if (this.wantsJson) return await this.finish(result);

@@ -105,13 +105,14 @@ const DEFAULTS = {
 /** Reads and checks a runbook and its surfaces. E_NO_FILE (64), E_USAGE (64) or RunbookError (E_RUNBOOK, 65). */
 export async function loadRunbook(path: string, registry: Registry, options: RunbookOptions = {}): Promise<Runbook> {
   const problems = new Problems();
+  const again = [maint(['runbook check', path])];
   const bytes = readBytes(path, problems);
   if (!(bytes instanceof Uint8Array)) {
-    if (bytes === 'too large') problems.orThrow(path);
+    if (bytes === 'too large') problems.orThrow(path, again);
     throw noFile(path, String(bytes));
   }
   const text = decode(bytes, path, problems);
-  if (text === undefined) problems.orThrow(path);
+  if (text === undefined) problems.orThrow(path, again);
   const folder = dirname(resolvePath(path));
   return check({ text: text!, path, folder }, registry, options, problems, (named, report, at) => {
     const absolute = isAbsolute(named) ? named : join(folder, named);

@@ -117,6 +117,11 @@ function usageText(message: string): string {
       .replace(/^The following errors? occurred:\s*/, '')
       .replace(/\nSee more help with --help$/, '')
       .replace(/\n\s+/g, ' · ')
+      .replace(/^Parsing (--[\w-]+) +· Expected an integer but received: (.*)$/, '$1 $2 is not a whole number.')
+      .replace(
+        /^Parsing (--[\w-]+) +· Expected an integer (greater|less) than or equal to (\d+) but received: (.*)$/,
+        (_all, flag, bound, limit, value) => `${flag} ${value} is ${bound === 'less' ? 'more' : 'less'} than ${limit}.`,
+      )
       .replace(/(Missing required flag) (?=\w)/g, '$1 --')
       // the value is as it was parsed: 15m would be 900000
       .replace(/(--[\w-]+)=\S+ cannot also be provided when using (--[\w-]+)/g, '$1 cannot be combined with $2')

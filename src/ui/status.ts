@@ -4,6 +4,7 @@ import type { App } from '../app/app.ts';
 import { Eye, type SeenNone, type SeenWindow } from '../app/eye.ts';
 import type { Recorded } from '../engine/events.ts';
 import { monotonicNow, waitUntil } from '../engine/run.ts';
+import { didYouMean } from '../engine/verbs/result.ts';
 import { span, utc } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { because, blank, maint, type Next, there } from '../errors/next.ts';
@@ -149,7 +150,7 @@ function noneView(seen: SeenNone, failOn: StatusOptions['failOn']): StatusView {
 }
 
 function withoutWindow(
-  { environment, holders, notAsked, left, last }: SeenNone,
+  { environment, meant, holders, notAsked, left, last }: SeenNone,
   failOn: StatusOptions['failOn'],
 ): { exit: ExitCode; first: string; next: Next[] } {
   const start = maint('start', { window: '30m' });
@@ -174,8 +175,8 @@ function withoutWindow(
   }
   const none = environment ? `${environment} has no open window` : 'No window is open';
   const [unasked] = notAsked;
-  if (!unasked) return { exit: EXIT.DONE, first: `${none}.`, next: [start] };
+  if (!unasked) return { exit: EXIT.DONE, first: `${none}.`, next: [...didYouMean('status', meant), start] };
   const exit = failOn === 'unknown' ? EXIT.HUMAN : EXIT.DONE;
   const first = `${none}; whether somebody else refuses writes was not asked: ${unasked.step}: ${unasked.why}`;
-  return { exit, first, next: [again, start] };
+  return { exit, first, next: [...didYouMean('status', meant), again, start] };
 }

@@ -18,7 +18,7 @@ import { actionKey, soakVerdict, stillOurs, type WindowState } from '../window.t
 import { count, lasting, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, leftCount, lookLines, thingsToLookAt } from './failures.ts';
-import { failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { didYouMean, failed, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { refreeze } from './start.ts';
 import { afterOpening, lookAtWalls, lookingOf, openText, readOnlyText, writesNow } from './walls.ts';
 import { foreignHolders, liveWindow } from './windows.ts';
@@ -37,6 +37,7 @@ export async function nothingToEnd(
   verb: 'end' | 'abort',
   environment: string,
   prepared: Prepared | undefined,
+  meant?: string,
 ): Promise<VerbResult> {
   if (prepared) {
     const looking: Looking = {
@@ -72,7 +73,7 @@ export async function nothingToEnd(
     headline: `Nothing to ${verb}: ${environment} has no open window.`,
     details: [],
     look: 0,
-    next: [maint('start', { window: '30m' }, 'opens one')],
+    next: [...didYouMean(verb, meant), maint('start', { window: '30m' }, 'opens one')],
   };
 }
 

@@ -14,7 +14,7 @@ import type { WindowState } from '../window.ts';
 import { count, utc } from '../words.ts';
 import { mustCarry } from './carry.ts';
 import { failureLines, lookLines, thingsToLookAt } from './failures.ts';
-import { adoptOrCancel, type Prepared, type VerbHost, type VerbResult } from './result.ts';
+import { adoptOrCancel, didYouMean, type Prepared, type VerbHost, type VerbResult } from './result.ts';
 import { type Told, toldBy } from './told.ts';
 import { afterOpening, closedAgain, isKept, lookAtWalls, lookingOf, openText } from './walls.ts';
 import { liveWindow } from './windows.ts';
@@ -35,8 +35,8 @@ export async function extend(
   await askToCloseAgain(host, prepared, live);
   return await withLease(host, environment, 'extend', options, async (run) => {
     const state = await liveWindow(host, environment, prepared);
-    if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
-      throw noWindow(environment, 'extend');
+    if (state?.id !== live.id) throw noWindow(environment, 'extend');
+    refuseClosing(environment, state);
     await mustCarry(host, prepared, state);
     refuseHalfOpen(environment, state);
     const was = state.window.until;
@@ -130,6 +130,14 @@ function refuseHalfOpen(environment: string, state: WindowState): void {
   );
 }
 
+/** Its walls are open and only the rest of its end is missing: nothing starts before that is done. */
+export function refuseClosing(environment: string, { id, phase }: WindowState): void {
+  if (phase !== 'closed' && phase !== 'aborted') return;
+  throw new MaintError('E_NO_WINDOW', `${environment}’s window ${id} is on its way out. Nothing changed.`, {
+    next: [maint(phase === 'aborted' ? 'abort' : 'end', {}, 'goes on with it'), maint('status')],
+  });
+}
+
 /** One event; the notices follow: page, chat, flag. */
 export async function note(
   host: VerbHost,
@@ -142,8 +150,8 @@ export async function note(
   await askToCloseAgain(host, prepared, live);
   return await withLease(host, environment, 'note', options, async (run) => {
     const state = await liveWindow(host, environment, prepared);
-    if (state?.id !== live.id || state.phase === 'closed' || state.phase === 'aborted')
-      throw noWindow(environment, 'note');
+    if (state?.id !== live.id) throw noWindow(environment, 'note');
+    refuseClosing(environment, state);
     await mustCarry(host, prepared, state);
     const by = run.lease.owner.name;
     await run.append(state, [
@@ -230,8 +238,9 @@ function tellers(prepared: Prepared, { phase, owned }: WindowState): Step[] {
     .map((step): Step => (isWall(step) ? { ...step, onFailure: 'continue' } : step));
 }
 
-export function noWindow(environment: string, verb: string): MaintError {
+/** `meant`: the environment that the name may have been typed for. */
+export function noWindow(environment: string, verb: string, meant?: string): MaintError {
   return new MaintError('E_NO_WINDOW', `${environment} has no open window to ${verb}. Nothing changed.`, {
-    next: [maint('start', { window: '30m' }), maint('status')],
+    next: [...didYouMean('status', meant), maint('start', { window: '30m' }), maint('status')],
   });
 }

@@ -34,6 +34,11 @@ export interface Prepared {
   refuseSame(ids: ReadonlyMap<string, readonly string[]>): void;
 }
 
+/** For a name of an environment that this state has never heard of, and that is close to one that it has. */
+export function didYouMean(verb: 'status' | 'end' | 'abort', meant: string | undefined): Next[] {
+  return meant === undefined ? [] : [maint(verb, { env: meant }, `did you mean ${meant}?`)];
+}
+
 /** What there is to do with a window that was only announced, for so many milliseconds. */
 export function adoptOrCancel(windowMs: number): Next[] {
   return [

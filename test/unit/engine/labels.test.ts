@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Phase } from '../../../src/engine/contract.ts';
 import type { Lease } from '../../../src/engine/journal.ts';
 import type { Look } from '../../../src/engine/truth.ts';
+import { refuseClosing } from '../../../src/engine/verbs/extend.ts';
 import { statusOf } from '../../../src/engine/verbs/status.ts';
 import { openAlready } from '../../../src/engine/verbs/windows.ts';
 import { apply, fold, type Label, label, type WindowState } from '../../../src/engine/window.ts';
@@ -154,6 +155,12 @@ describe('the gap between the last write and the last entry', () => {
       message: expect.stringContaining('(interrupted)'),
       next: [maint('status'), maint(verb, {}, 'goes on with it')],
     });
+    expect(() => refuseClosing('prod', state)).toThrow(
+      expect.objectContaining({
+        message: 'prod’s window w-1 is on its way out. Nothing changed.',
+        next: [maint(verb, {}, 'goes on with it'), maint('status')],
+      }),
+    );
     const over = until(...done, { type: 'run', state: 'ended', verb, owner: 'ana@lapis', exit: 0 });
     expect(label(over, false, NOW)).toBe(phase);
   });

@@ -13,6 +13,7 @@ const SRC = fileURLToPath(new URL('../../../src/', import.meta.url));
 /** Names of commands that are variables where they are used, with everything that they stand for. */
 const VARIABLES: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   'engine/verbs/end.ts': { verb: ['end', 'abort'] },
+  'engine/verbs/result.ts': { verb: ['status', 'end', 'abort'] },
   'engine/verbs/windows.ts': { goOn: ['end', 'abort'] },
   'ui/queue-flags.ts': { verb: ['drop', 'requeue'] },
   'ui/times.ts': { command: ['extend', 'history'], flag: ['until', 'since'] },

@@ -244,6 +244,13 @@ test('an error of many problems keeps them all, and their own indentation', () =
 test('whatever is thrown ends in the catalogue', () => {
   expect(asMaintError(new TypeError('x is not a function'))).toMatchObject({ code: 'E_BUG', exit: 1 });
   expect(asMaintError('text')).toMatchObject({ code: 'E_BUG', message: 'Error: text' });
+  const ofOclif = (message: string) => asMaintError(Object.assign(new Error(message), { oclif: { exit: 2 } })).message;
+  expect(ofOclif('The following error occurred:\n  Parsing --limit \n\tExpected an integer but received: x')).toBe(
+    '--limit x is not a whole number.',
+  );
+  expect(ofOclif('Parsing --limit \n\tExpected an integer greater than or equal to 1 but received: 0')).toBe(
+    '--limit 0 is less than 1.',
+  );
   expect(
     asMaintError(Object.assign(new Error('Nonexistent flag: --x\nSee more help with --help'), { oclif: { exit: 2 } })),
   ).toMatchObject({
