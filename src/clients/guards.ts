@@ -18,6 +18,8 @@ export interface GuardSeen {
   windows: string[];
   refused: number;
   flagAgeMs: number | null;
+  /** what it reads the flag from, in words */
+  source: string | undefined;
   /** RFC 3339 */
   firstRefusedAt: string | null;
   lastRefusedAt: string | null;
@@ -91,6 +93,7 @@ function guardSeen(json: any): GuardSeen | undefined {
     readOnly: json.read_only,
     windows: json.holders.map((holder: any) => String(holder?.window)),
     refused: number(json.refused),
+    source: typeof json.source === 'string' ? json.source : undefined,
     flagAgeMs: typeof json.flag_age_ms === 'number' ? json.flag_age_ms : null,
     firstRefusedAt: time(json.first_refused_at),
     lastRefusedAt: time(json.last_refused_at),

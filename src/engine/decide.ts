@@ -65,6 +65,7 @@ function sameValue(a: unknown, b: unknown): boolean {
  *   that write found it (`from`, which may be `before` or `after`) and where it may have stopped (`half`).
  * - wanted: whether it is as desired() says, or desired() leaves it.
  * - opens: a wall that lets writes through in this state. marked: its id is our mark.
+ * What must say that it has ended (`saysEnded`) and is gone is `taken` in place of let go, and a change from null to null.
  * A drift stays ours as long as the phase holds it; otherwise it is let go, or `taken` away for its mark.
  *
  * | own     | now                | wanted | phase  | opens | marked | then                  |

@@ -462,7 +462,7 @@ export function createGuard(options: GuardOptions): Guard {
   }
 
   function maintenance(): MaintenanceDocument {
-    return maintenanceDocument(keeper, tally, depth(), rules.digest, clock());
+    return maintenanceDocument(keeper, tally, depth(), options.source.shown ?? null, rules.digest, clock());
   }
 
   function depth(): GuardCounts['queue'] {

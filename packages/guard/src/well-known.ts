@@ -30,6 +30,8 @@ export interface MaintenanceDocument {
     readonly note: string | null;
     readonly overdue: boolean;
   }[];
+  /** What the flag is read from, as far as it may be public; null: the source does not say. */
+  readonly source: string | null;
   /** Since the source last confirmed this; null when it never has. */
   readonly flag_age_ms: number | null;
   /** Refused writes of the present read-only period, or else of the latest; so are the two times. */
@@ -61,6 +63,7 @@ export function maintenanceDocument(
   keeper: Keeper,
   tally: Tally,
   queue: GuardCounts['queue'],
+  source: string | null,
   digest: string,
   now: number,
 ): MaintenanceDocument {
@@ -80,6 +83,7 @@ export function maintenanceDocument(
       note: h.note,
       overdue: h.untilMs !== null && h.untilMs <= now,
     })),
+    source,
     flag_age_ms: keeper.ageMs(),
     refused: tally.refusedInPeriod(),
     in_flight: counts.inFlight.total,

@@ -94,7 +94,9 @@ function judge(
     if (problem !== undefined) findings.push(`${guard}: ${problem}`);
     else if (!held) {
       const n = samples.filter((s) => knows(s, window.id) === wanted).length;
-      if (n < samples.length) findings.push(`${guard}: ${n} of ${samples.length} samples ${words(wanted)}`);
+      // The flag step may have written another key than this one.
+      const reads = wanted && last?.source !== undefined ? `; it reads ${last.source}` : '';
+      if (n < samples.length) findings.push(`${guard}: ${n} of ${samples.length} samples ${words(wanted)}${reads}`);
     }
     if (last?.flagAgeMs != null && last.flagAgeMs > STALE_MS) {
       findings.push(`${guard}: has not heard from its flag for ${seconds(last.flagAgeMs)}`);

@@ -186,6 +186,7 @@ describeWith('redis', 'an ioredis client with a keyPrefix', () => {
       await until(() => guard.readOnly());
       expect(logged[0]).toEqual(['the flag is read', { source: `redis ${server.socket} ${KEY}` }]);
       expect(guard.metrics()).toContain(`maint_guard_source_info{source="redis ${server.socket} ${KEY}"} 1`);
+      expect(guard.maintenance().source).toBe(`redis key ${KEY}`);
       expect(client.status).toBe('ready');
     } finally {
       await guard.close();

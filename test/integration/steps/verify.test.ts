@@ -101,6 +101,19 @@ const endpoints = (run: Omit<CheckRun, 'window'> & Partial<CheckRun>) =>
   runOneCheck(tools.clients, verifyEndpoints, { window: A, ...run });
 
 describe('verify/flag', () => {
+  test('a guard that reads another key is told by its key', async () => {
+    let sink!: FlagSink;
+    const source = { shown: 'redis key app:read_only', start: (given: FlagSink) => void (sink = given), close() {} };
+    const guard = createGuard({ source, log: () => {} });
+    cleanup.push(() => guard.close());
+    const url = await listen(guard.http((_request, response) => response.end()));
+    sink.missing();
+    const result = await flag({ params: { guards: [url], samples: 2 }, moment: 'now' });
+    expect(result.findings).toEqual([
+      `${new URL(url).host}: 0 of 2 samples show our window; it reads redis key app:read_only`,
+    ]);
+  });
+
   test('waits until every guard knows, and until none does any more', async () => {
     const one = await service();
     const two = await service();

@@ -218,3 +218,16 @@ test('states are compared without what the server sets, and what is undefined is
   expect(same({ a: [1] }, { a: { 0: 1 } })).toBe(false);
   expect(same({ a: null }, { a: {} })).toBe(false);
 });
+
+test('a wall whose end must be found is written also where ours has vanished, and stays ours until that is known', () => {
+  const one: Case = { own: 'known', now: 'gone', wanted: 'yes', phase: 'let go', opens: 'yes', marked: 'yes' };
+  const step = stepOf(one);
+  const mine = new Map([['a', { before: null, after: { is: 'A' } }]]);
+  const plain = decide(step, 'closed', WINDOW, mine, new Map([['a', null]]));
+  expect(plain.changes).toEqual([]);
+  expect(plain.drift).toMatchObject([{ id: 'a', released: true, gone: true }]);
+  const saying = { ...step, plugin: { ...step.plugin, saysEnded: true } } as Step;
+  const told = decide(saying, 'closed', WINDOW, mine, new Map([['a', null]]));
+  expect(told.changes).toEqual([{ id: 'a', from: null, to: null }]);
+  expect(told.drift).toMatchObject([{ id: 'a', released: false, gone: true, taken: true }]);
+});

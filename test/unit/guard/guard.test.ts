@@ -284,6 +284,7 @@ test('the maintenance document, whole', () => {
         overdue: true,
       },
     ],
+    source: null,
     flag_age_ms: 3_600_000,
     refused: 0,
     in_flight: 0,

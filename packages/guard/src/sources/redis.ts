@@ -121,6 +121,7 @@ export function redisSource(client: RedisClient, options: RedisSourceOptions = {
 
   return {
     address: `redis ${placeOf(client)} ${key}`,
+    shown: `redis key ${key}`,
     start,
     close() {
       closed = true;

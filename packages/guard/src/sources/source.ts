@@ -2,6 +2,8 @@
 export interface FlagSource {
   /** What is read, without credentials: for the log and the metrics. */
   readonly address?: string;
+  /** The part of it that may be public, for `/.well-known/maintenance`: "redis key maint:read_only". */
+  readonly shown?: string;
   /**
    * Begins to watch and reports to the sink, the first time at once. Must not throw, and must not keep the process alive
    * by its timers.
