@@ -1,4 +1,4 @@
-import { type FSWatcher, type Stats, statSync, watch } from 'node:fs';
+import { type BigIntStats, type FSWatcher, lstatSync, type Stats, statSync, watch } from 'node:fs';
 import { lstat, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { readSmall, readSmallSync } from './small-file.ts';
@@ -98,8 +98,10 @@ export function fileSource(path: string, options: FileSourceOptions = {}): FlagS
     try {
       watchFolder(statSync(folder));
       sink.document(readSmallSync(file));
-    } catch {
-      // What it is instead, the look that follows says.
+    } catch (error) {
+      // No flag in its folder is the usual case, known before the first request; anything else, the look that follows says.
+      const place = isMissing(error) ? emptyPlace(file) : undefined;
+      if (place !== undefined) sink.missing(place);
     }
     look();
     timer = setInterval(() => {
@@ -142,11 +144,26 @@ async function placesOf(file: string): Promise<string[]> {
   throw new Error('too many symbolic links');
 }
 
+/** The folder of a file that is not there, where no link has to be followed to say so. */
+function emptyPlace(file: string): string | undefined {
+  try {
+    const found = statSync(dirname(file), { bigint: true });
+    const there = lstatSync(file, { throwIfNoEntry: false });
+    return found.isDirectory() && there === undefined ? placeIn(found) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 async function placeOf(folder: string): Promise<string> {
   const found = await stat(folder, { bigint: true });
   if (!found.isDirectory()) throw new Error(`${folder} is not a folder`);
+  return placeIn(found);
+}
+
+function placeIn({ dev, ino, birthtimeNs }: BigIntStats): string {
   // The number alone is often given to the next folder.
-  return `${found.dev}:${found.ino}:${found.birthtimeNs}`;
+  return `${dev}:${ino}:${birthtimeNs}`;
 }
 
 function isMissing(error: unknown): boolean {
