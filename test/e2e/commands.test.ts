@@ -108,7 +108,11 @@ describe('the command line', () => {
     [['runbook', 'check', 'bad'], 64, /"bad" is a folder/],
     [['runbook', 'check', 'bad/keys.yaml'], 65, /stpes[\s\S]*did you mean steps/],
     [['runbook', 'check', 'bad/empty.yaml'], 65, /empty/],
-    [['runbook', 'show', 'bad/binary.yaml'], 65, /bad\/binary\.yaml:1[\s\S]*Next: maint runbook check bad\/binary\.yaml/],
+    [
+      ['runbook', 'show', 'bad/binary.yaml'],
+      65,
+      /bad\/binary\.yaml:1[\s\S]*Next: maint runbook check bad\/binary\.yaml/,
+    ],
     [['runbook', 'check', 'other/secret.yaml', '--secrets'], 66, /REDIS_PASSWORD/],
     [['rehearse', '--runbook', 'other/secret.yaml'], 66, /E_SECRETS_MISSING[\s\S]*REDIS_PASSWORD/],
     [['rehearse', '--world', 'nope.json'], 64, /"nope.json" is not there/],
