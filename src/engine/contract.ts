@@ -286,8 +286,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   /** everybody who holds the same wall, us included: another window of the environment refuses start, and end names who is left */
   holders?(io: Reader, params: P): Promise<Holder[]>;
   /**
-   * Pure. For \`end --holder\`, when the journal is lost: observe() was asked with the lost window and saw \`now\`. What was
-   * there before our write, where \`now\` bears this window's mark and is what we write; undefined: nobody can tell.
+   * Pure. For `end --holder`, when the journal is lost: observe() was asked with the lost window and saw `now`. What was
+   * there before our write, where `now` bears this window's mark and is what we write; undefined: nobody can tell.
    */
   markedBefore?(id: string, now: S): Is<S> | undefined;
   /** What is not in effect yet, in words; [] = settled. Asked after the writes of every phase, on the way back too. */
