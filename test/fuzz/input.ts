@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseDocument } from '../../packages/guard/src/document.ts';
+import { parseDuration } from '../../src/engine/duration.ts';
 import { EXIT_MEANS } from '../../src/errors/exit-codes.ts';
 import { maint } from '../faults/maint.ts';
 import { seeded } from '../support/virtual-time.ts';
@@ -285,6 +286,15 @@ const LINES = [
 type Random = () => number;
 const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
 
+/** A soak or a wait of half an hour is right, and takes half an hour: what is a duration there becomes a short one. */
+function soon(argv: readonly string[]): string[] {
+  return argv.map((word, at) => {
+    const [, flag, value] = /^(--(?:soak|wait)=)(.*)$/s.exec(word) ?? ['', '', word];
+    const waits = flag !== '' || argv[at - 1] === '--soak' || argv[at - 1] === '--wait';
+    return waits && (parseDuration(value!) ?? 0) > 1_000 ? `${flag}1s` : word;
+  });
+}
+
 /** One to four cuts, insertions, repetitions and exchanges. */
 function damage(random: Random, text: string): string {
   for (let n = 1 + Math.floor(random() ** 2 * 4); n > 0; n--) {
@@ -473,7 +483,7 @@ export class Fuzz {
           const word =
             random() < 0.3 ? pick(random, FLAGS) : random() < 0.7 ? pick(random, VALUES) : damage(random, line[at]!);
           line.splice(at, random() < 0.7 ? 1 : 0, word.slice(0, 6000));
-          return { ...base, argv: line, open: random() < 0.6, codes: [0, 64, 65, 66, 68, 69] };
+          return { ...base, argv: soon(line), open: random() < 0.6, codes: [0, 64, 65, 66, 68, 69] };
         }
         const argv = pick(random, COMMANDS).split(' ');
         for (let k = Math.floor(random() * 7); k > 0; k--) {
@@ -483,7 +493,7 @@ export class Fuzz {
           if (word.startsWith('-') && !word.endsWith('=') && random() < 0.8) argv.push(pick(random, VALUES));
         }
         if (random() < 0.3) argv.push(damage(random, pick(random, VALUES)).slice(0, 6000));
-        return { ...base, argv, open: random() < 0.35, codes: [0, 64, 65, 66, 68, 69] };
+        return { ...base, argv: soon(argv), open: random() < 0.35, codes: [0, 64, 65, 66, 68, 69] };
       }
     }
   }

@@ -1,4 +1,5 @@
 // npm run sweep:input: ten thousand damaged inputs. `-- --seed S --only N` tries one of them again.
+import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { parseArgs } from 'node:util';
 import { Fuzz } from './input.ts';
@@ -39,8 +40,9 @@ const to = values.only === undefined ? Number(values.runs) : from + 1;
 for (let n = from; n < to; n++) {
   const stuck = setTimeout(() => {
     const argv = JSON.stringify(fuzz.input(seed, n).argv).slice(0, 400);
-    console.log(`\ninput ${n} did not come back within ${STUCK_MS / 1000} s: ${argv}`);
-    console.log(`replay: npm run sweep:input -- --seed ${seed} --only ${n}`);
+    // past the stream, which is the input's own while it runs
+    writeSync(1, `\ninput ${n} did not come back within ${STUCK_MS / 1000} s: ${argv}\n`);
+    writeSync(1, `replay: npm run sweep:input -- --seed ${seed} --only ${n}\n`);
     process.exit(1);
   }, STUCK_MS);
   const result = await fuzz.try(seed, n);
