@@ -1,6 +1,5 @@
 // The composition root: the only file that knows everybody. Commands say what is wanted; here the runbook, the state,
 // the clients and the engine come together. Heavy parts are imported when a verb needs them: start-up time counts.
-
 import { readFileSync } from 'node:fs';
 import { relative, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step } from '../engine/contract.ts';

@@ -1,5 +1,4 @@
 // What waits in the queue applied by hand: the step's params, with what the flags say instead.
-
 import { monotonicNow } from '../engine/clock.ts';
 import type { QueueReplayed } from '../engine/io.ts';
 import { MaintError, OuterError } from '../errors/catalogue.ts';

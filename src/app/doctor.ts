@@ -1,5 +1,4 @@
 // Everything that a window of a runbook needs, asked: its variables, its steps, and the state. Nothing is made.
-
 import { type Doctored, doctored, type Examined, examineSteps } from '../engine/verbs/doctor.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';

@@ -1,6 +1,5 @@
 // What `maint end` is about: the open window, something of it that will never come back, a holder that nobody knows,
 // or nothing any more.
-
 import type { LeaseOptions } from '../engine/run.ts';
 import type { VerbResult } from '../engine/verbs/result.ts';
 import { MaintError } from '../errors/catalogue.ts';

@@ -1,5 +1,4 @@
 // The guards that a runbook's steps name, asked: one round of questions, each with its own deadline.
-
 import { monotonicNow } from '../engine/clock.ts';
 import type { Step } from '../engine/contract.ts';
 import type { VerbHost } from '../engine/verbs/result.ts';

@@ -1,5 +1,4 @@
 // The queue that is meant, opened for one piece of work, and applied by hand.
-
 import type { IntentQueue } from '../../packages/intents/src/index.ts';
 import { monotonicNow } from '../engine/clock.ts';
 import type { Step } from '../engine/contract.ts';

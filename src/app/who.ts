@@ -1,5 +1,4 @@
 // The person behind a run, as the journal, the report and whoever is told "somebody acts" have it.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { advice } from '../errors/next.ts';
 

@@ -1,6 +1,5 @@
 // What must take writes while the walls are closed (a queue) stands on another server than what they close or watch.
 // Addresses alone do not tell: one server has many names.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { advice, maint } from '../errors/next.ts';
 import type { Step } from './contract.ts';

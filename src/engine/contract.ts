@@ -79,7 +79,7 @@ export interface Surface {
   key?: 'header' | 'content';
   credential?: 'service';
   keep_headers?: readonly string[];
-  /** buffer: names, in lower case, that look like a credential's and are none */
+  /** buffer: names, in lower case, that look like a credential's and are not */
   not_credentials?: readonly string[];
   max_bytes?: number;
   owner?: string;

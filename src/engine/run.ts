@@ -1,6 +1,5 @@
 // One process acting on one environment: the run lease, its heartbeat, what happens when the laptop slept or somebody
 // took over, and the durable append that everything else goes through.
-
 import { performance } from 'node:perf_hooks';
 import { MaintError, OuterError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';

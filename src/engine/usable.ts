@@ -1,7 +1,6 @@
 // What cannot work is refused before anything is written: a step that cannot be seen, is not allowed to act, or lacks
 // something that it needs. One list, which start, rehearse, observe and doctor read. What needs an earlier step's effect
 // ("cannot tell before flag") is not on it: start asks again when it gets there.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { advice, because, maint, type Next, type NextRun } from '../errors/next.ts';
 import { type Step, Unknown } from './contract.ts';

@@ -1,6 +1,5 @@
 // The one catalogue of errors: a stable code, the exit code, and what it means. A message names the value and what is
 // allowed; `next` is the command to type. docs/errors.md is made from this table.
-
 import { brand } from './brand.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import type { Next } from './next.ts';

@@ -1,5 +1,4 @@
 // Which runbook is meant, when none is named: one rule for every command.
-
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MaintError } from '../errors/catalogue.ts';

@@ -179,7 +179,7 @@ export const SurfaceFrame = z.strictObject({
     .array(z.string().min(1))
     .min(1)
     .meta({
-      description: 'buffer: names of headers, parameters and of queries that look like a credential and are none',
+      description: 'buffer: names of headers, parameters and of queries that look like a credential and are not',
     })
     .optional(),
   max_bytes: z

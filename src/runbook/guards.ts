@@ -1,5 +1,4 @@
 // Which guarded services a runbook knows: the steps that ask them name their addresses.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { advice } from '../errors/next.ts';
 import { quoted } from './problems.ts';

@@ -1,5 +1,4 @@
 // JSON that this program wrote and somebody may have edited since: every problem with its place, its value, what is allowed.
-
 import { readFileSync, statSync } from 'node:fs';
 import type { z } from 'zod';
 import { MaintError } from '../errors/catalogue.ts';

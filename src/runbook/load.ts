@@ -1,6 +1,5 @@
 // A runbook as text becomes steps, or all that is wrong with it. Variables stay unresolved here: what needs their values
 // is asked at plan (variables.ts, rules.ts), so that `runbook check` needs no secrets.
-
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve as resolvePath } from 'node:path';
 import type { AnyPlugin, Step, Surface } from '../engine/contract.ts';

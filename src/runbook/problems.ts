@@ -1,5 +1,4 @@
 // What is wrong with a file: every problem has a place, and all of them are told at once.
-
 import { cutText } from '../engine/cut.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import type { Next } from '../errors/next.ts';

@@ -1,5 +1,4 @@
 // How a queue is named on the command line, and what is said where there is none.
-
 import { resolve } from 'node:path';
 import { MaintError } from '../errors/catalogue.ts';
 import { advice, blank, maint } from '../errors/next.ts';

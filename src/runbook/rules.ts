@@ -1,5 +1,4 @@
 // Rules over the steps together. The first group needs the text alone; the second is asked at plan, with resolved values.
-
 import type { AnyPlugin, Layer, Role, Step } from '../engine/contract.ts';
 import { LAYERS } from '../engine/roles.ts';
 import { MaintError } from '../errors/catalogue.ts';

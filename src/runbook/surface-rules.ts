@@ -240,7 +240,7 @@ function checkKept(at: Located | undefined, report: Report): void {
 }
 
 /**
- * What a surface stores is no credential: its kept headers, its tenant and order, and the parameters of its path. Not asked
+ * What a surface stores must not be a credential: its kept headers, its tenant and order, and the parameters of its path. Not asked
  * of what a window has stored: an earlier release took it, and the window must end.
  */
 export function checkCredentials(item: Located, report: Report): void {
@@ -261,7 +261,7 @@ export function checkCredentials(item: Located, report: Report): void {
     ...['order', 'tenant'].flatMap((key) => [get(item, key, 'header'), get(item, key, 'param')]),
     ...(get(item, 'keep_headers')?.items ?? []),
   ];
-  const allowed = 'a name that is no credential, or not_credentials: [it] where it only looks like one';
+  const allowed = 'a name that is not a credential, or not_credentials: [it] where it only looks like one';
   for (const at of places) {
     if (typeof at?.value !== 'string' || !isCredential(at.value, except)) continue;
     report(at, { code: 'invalid', message: 'is a credential, and would be stored', found: quoted(at.value), allowed });

@@ -1,5 +1,4 @@
 // From a runbook's text to steps that can run: variables filled in, relative paths made absolute, params parsed.
-
 import { isAbsolute, resolve as resolvePath } from 'node:path';
 import type { Step } from '../engine/contract.ts';
 import { MaintError } from '../errors/catalogue.ts';

@@ -1,6 +1,5 @@
 // A window as a file: what `maint window export` writes, and another state takes in. Variables are unresolved in it and
 // states hold no secrets; who changes a state in it would change what the end writes, so that a digest goes with it.
-
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { JournalEvent, Recorded } from '../engine/events.ts';

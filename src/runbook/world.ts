@@ -1,6 +1,5 @@
 // The recorded world: what `maint observe` writes, and what a rehearsal reads where there are no credentials. States hold
 // no secrets by the step contract, and the file is redacted besides.
-
 import { z } from 'zod';
 import { type Is, type Resource, type Step, Unknown } from '../engine/contract.ts';
 import type { World } from '../engine/plan.ts';

@@ -1,5 +1,4 @@
 // Where the state is: --state, else MAINT_STATE, else the XDG state folder.
-
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { homeFolder } from '../engine/who.ts';

@@ -1,6 +1,5 @@
 // A state's postgres:// address: where it is, how to get there, and its name free of secrets. Read here and not by pg,
 // whose words for a wrong address would quote it, and whose meaning of sslmode changes with its next major.
-
 import { readFileSync } from 'node:fs';
 import { userName } from '../engine/who.ts';
 import { MaintError } from '../errors/catalogue.ts';

@@ -1,5 +1,4 @@
 // What is wrong with the server, in words, from SQLSTATE, from the system's codes and from pg's own messages.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
 import { advice, type Next } from '../errors/next.ts';

@@ -1,6 +1,5 @@
 // The journal on Postgres: one that a team shares. Nothing lives in a session, so that a pooler may hand each
 // transaction another one: every transaction brings its own settings, and the lease's row is the lock.
-
 import { setTimeout } from 'node:timers/promises';
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import type { Recorded } from '../engine/events.ts';

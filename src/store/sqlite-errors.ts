@@ -1,5 +1,4 @@
 // What is wrong with the file, in words, from the codes of SQLite and of the system.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { EXIT } from '../errors/exit-codes.ts';
 import { advice } from '../errors/next.ts';

@@ -1,5 +1,4 @@
 // The question before the first write: the environment's name has to be typed, or --yes said.
-
 import { createInterface } from 'node:readline';
 import { MaintError } from '../errors/catalogue.ts';
 import { advice } from '../errors/next.ts';

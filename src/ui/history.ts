@@ -1,5 +1,4 @@
 // The list of windows, in columns.
-
 import { count, lasting, utc } from '../engine/words.ts';
 import { advice, maint } from '../errors/next.ts';
 import type { Past } from '../report/history.ts';

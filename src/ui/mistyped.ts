@@ -1,5 +1,4 @@
 // What was meant by a command or a flag that does not exist.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 import { nearestNames, nearestText } from '../runbook/nearest.ts';

@@ -1,5 +1,4 @@
 // What observe recorded: where it is, and what could not be seen.
-
 import { writeFileSync } from 'node:fs';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';

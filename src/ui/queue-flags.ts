@@ -1,5 +1,4 @@
 // What the commands of a queue share.
-
 import * as Flags from '@oclif/core/flags';
 import type { IntentState, Selection } from '../../packages/intents/src/index.ts';
 import { MaintError } from '../errors/catalogue.ts';

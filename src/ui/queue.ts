@@ -1,5 +1,4 @@
 // The queue of accepted writes as people read it. No header, no body and no value of a query stands in a list.
-
 import type { IntentDetail, IntentLine, MoveResult, Page, QueueStatus } from '../../packages/intents/src/index.ts';
 import type { QueueReplayed } from '../engine/io.ts';
 import { count, lasting, utc } from '../engine/words.ts';

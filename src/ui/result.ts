@@ -1,5 +1,4 @@
 // What a verb gave back, as text or as JSON; and an error in the same three lines: what, why, what to type.
-
 import type { VerbResult } from '../engine/verbs/result.ts';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';

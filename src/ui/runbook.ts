@@ -1,5 +1,4 @@
 // runbook check and runbook show, as people read them.
-
 import { count, lasting } from '../engine/words.ts';
 import { maint } from '../errors/next.ts';
 import type { Runbook } from '../runbook/load.ts';

@@ -1,5 +1,4 @@
 // The surfaces as a table, and what of them somebody should look at.
-
 import { count } from '../engine/words.ts';
 import { EXIT, type ExitCode } from '../errors/exit-codes.ts';
 import { advice, blank, maint, type Next } from '../errors/next.ts';

@@ -1,5 +1,4 @@
 // status in words and as JSON: what the eye saw, again and again where somebody follows.
-
 import type { App } from '../app/app.ts';
 import { Eye, type SeenNone, type SeenWindow } from '../app/eye.ts';
 import type { Recorded } from '../engine/events.ts';

@@ -1,5 +1,4 @@
 // The plugins as a list, and each with its params and an example; docs/steps.md says the same as Markdown.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 import { nearestNames } from '../runbook/nearest.ts';

@@ -1,5 +1,4 @@
 // Times as people type them on the command line.
-
 import { MaintError } from '../errors/catalogue.ts';
 import { maint } from '../errors/next.ts';
 

@@ -1,5 +1,4 @@
 // The file of a window that goes to another laptop, and what is said about it.
-
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { count } from '../engine/words.ts';
 import { MaintError } from '../errors/catalogue.ts';

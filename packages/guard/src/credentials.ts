@@ -19,7 +19,7 @@ const PARTS = new Set([
 ]);
 /** Common words as such, credentials as a whole name. */
 const WHOLE = new Set(['key', 'sign']);
-/** What a `key` is of, where it is a secret: `routing-key` and `sort_key` are none. */
+/** What a `key` is of, where it is a secret: `routing-key` and `sort_key` are not secrets. */
 const KEYS = new Set([
   ...[
     'access',
@@ -49,7 +49,7 @@ const ENDINGS = new RegExp(
 /**
  * Whether a name says that its value is a credential.
  *
- * @param except names, in lower case, that a surface says are none
+ * @param except names, in lower case, that a surface says are not credentials
  */
 export function isCredential(name: string, except?: ReadonlySet<string>): boolean {
   const whole = name.toLowerCase();

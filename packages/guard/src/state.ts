@@ -9,7 +9,7 @@ export interface State {
   readonly holdsUntil: number;
   /** The value of the `Read-Only` header for answers that are let through. */
   readonly header: string;
-  /** So long (ms) a holder with `on_expiry: open` holds past its `until`. Not 0 only where the document has vanished. */
+  /** How long (ms) a holder with `on_expiry: open` holds past its `until`. Not 0 only where the document has vanished. */
   readonly graceMs: number;
 }
 

@@ -50,7 +50,7 @@ export interface Surface {
   readonly credential?: string;
   /** Headers that are stored beside those that say what the body is. */
   readonly keep_headers?: readonly string[];
-  /** Names of headers, parameters and of queries that look like a credential's and are none. */
+  /** Names of headers, parameters and of queries that look like a credential's and are not. */
   readonly not_credentials?: readonly string[];
   /** Of one buffered body, or of a GraphQL request that has to be looked at. Default 1 MiB. */
   readonly max_bytes?: number;

@@ -1,5 +1,4 @@
 // announce: people are told beforehand; nothing else is touched. Again: moves it. start adopts it, abort cancels it.
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { advice, maint } from '../../errors/next.ts';

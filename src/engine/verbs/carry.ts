@@ -1,7 +1,6 @@
 // A window goes to another state: this one closes it and says where it went, the other one takes it in. At no time do
 // two states act on it. Of the outer world only the flag is touched, which says from then on which state carries the
 // window: a file can be taken in twice, and the second one finds that out there (docs/adr/0006).
-
 import { isDeepStrictEqual } from 'node:util';
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';

@@ -1,6 +1,5 @@
 // doctor: each step asked by itself, with the time that it took: can it be reached, is it allowed, can it be used? The
 // same plan as a start's, and the same list of troubles.
-
 import { EXIT } from '../../errors/exit-codes.ts';
 import type { Next } from '../../errors/next.ts';
 import type { Step } from '../contract.ts';

@@ -1,5 +1,4 @@
 // end and abort: the way back. It goes past failures and reports each; the same verb again tries only what is left.
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { blank, maint, type Next, there } from '../../errors/next.ts';

@@ -1,5 +1,4 @@
 // extend and note: one event, then converge of the same phase: what carries the end follows, nothing else moves.
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { maint } from '../../errors/next.ts';

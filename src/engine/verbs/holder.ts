@@ -1,5 +1,4 @@
 // end --holder: what still holds an environment although its window is over, or is not a window of this state.
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { blank, maint } from '../../errors/next.ts';

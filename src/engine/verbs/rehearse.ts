@@ -1,5 +1,4 @@
 // observe and rehearse: the world is looked at, or was recorded before; a window goes there and back in memory.
-
 import { EXIT } from '../../errors/exit-codes.ts';
 import { maint } from '../../errors/next.ts';
 import type { Window } from '../contract.ts';

@@ -1,5 +1,4 @@
 // What every verb gives back: enough for the terminal, for --json and for the exit code; renderers decide nothing.
-
 import { CATALOGUE, type ErrorCode } from '../../errors/catalogue.ts';
 import type { ExitCode } from '../../errors/exit-codes.ts';
 import { maint, type Next } from '../../errors/next.ts';

@@ -1,6 +1,5 @@
 // start: plan and baseline without a lease, ask, take the lease, plan again, open, converge(open); what cannot be
 // finished is undone by converge(aborted).
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { advice, because, blank, maint, type NextRun } from '../../errors/next.ts';

@@ -1,5 +1,4 @@
 // status: what is true of a window now, in words, and what to type next. Nothing is written, no lease is taken.
-
 import { EXIT, type ExitCode } from '../../errors/exit-codes.ts';
 import { because, maint, type Next, type NextRun } from '../../errors/next.ts';
 import { runCheck } from '../checks.ts';

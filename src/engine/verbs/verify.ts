@@ -1,5 +1,4 @@
 // verify: every check and every wall, now. Nothing is written but what a check declares; no lease is taken.
-
 import type { ErrorCode } from '../../errors/catalogue.ts';
 import { EXIT } from '../../errors/exit-codes.ts';
 import { maint } from '../../errors/next.ts';

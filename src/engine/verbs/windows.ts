@@ -1,5 +1,4 @@
 // Which windows there are, and who else holds the environment.
-
 import { MaintError } from '../../errors/catalogue.ts';
 import { maint, type Next } from '../../errors/next.ts';
 import type { Holder, Resource } from '../contract.ts';

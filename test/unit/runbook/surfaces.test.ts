@@ -208,9 +208,9 @@ describe('bad ones', () => {
       [
         '3:103  surfaces[0].order.param  is no parameter of its path  found "id"  allowed a path with a :param, or { header: … }',
         '3:117  surfaces[0].tenant  is no place of a request  found neither param nor header  allowed { param: … } or { header: … }',
-        '3:136  surfaces[0].keep_headers[0]  is a credential, and would be stored  found "Authorization"  allowed a name that is no credential, or not_credentials: [it] where it only looks like one',
+        '3:136  surfaces[0].keep_headers[0]  is a credential, and would be stored  found "Authorization"  allowed a name that is not a credential, or not_credentials: [it] where it only looks like one',
         '3:151  surfaces[0].keep_headers[1]  is set anew when the write is applied  found "idempotency-key"  allowed other headers',
-        '3:168  surfaces[0].keep_headers[2]  is a credential, and would be stored  found "x-my-token"  allowed a name that is no credential, or not_credentials: [it] where it only looks like one',
+        '3:168  surfaces[0].keep_headers[2]  is a credential, and would be stored  found "x-my-token"  allowed a name that is not a credential, or not_credentials: [it] where it only looks like one',
         '3:198  surfaces[0].status  tells the client that the write was done  found 204  allowed 503, 423, or 204 with disposition: drop',
       ],
     ],
@@ -219,7 +219,7 @@ describe('bad ones', () => {
         'name: a, kind: http, match: { methods: [POST], path: /a }, disposition: buffer, tenant: { header: Cookie }, purpose: login, canary: { method: POST, path: /a, headers: { Idempotency-Key: x } }',
       ),
       [
-        '3:105  surfaces[0].tenant.header  is a credential, and would be stored  found "Cookie"  allowed a name that is no credential, or not_credentials: [it] where it only looks like one',
+        '3:105  surfaces[0].tenant.header  is a credential, and would be stored  found "Cookie"  allowed a name that is not a credential, or not_credentials: [it] where it only looks like one',
         '3:124  surfaces[0].purpose  cannot be buffered: the client waits for its answer, and the credentials in it are not stored  found login  allowed disposition: pass or refuse',
         '3:176  surfaces[0].canary.headers.Idempotency-Key  would make the canary a write that is stored and applied  found Idempotency-Key  allowed a canary without it',
       ],

@@ -22,9 +22,9 @@ export interface FlagSink {
    */
   document(text: string | null, places?: readonly string[]): void;
   /**
-   * The source answers, and has no document. Who knows of no window goes on read-write. For who knows that somebody holds it
-   * is a loss (`GuardOptions.onMissing`), unless it is missing at one of the places where it was found before: then the
-   * window has ended.
+   * The source answers, and has no document. A guard that knows of no holder goes on read-write. For a guard that knows one
+   * this is a loss (`GuardOptions.onMissing`), unless the document is missing at a place where it was found before: then
+   * the window has ended.
    */
   missing(place?: string): void;
   /** The source could not be asked: the state stays and ages. */
