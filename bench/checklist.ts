@@ -35,7 +35,7 @@ export interface Checklist {
   ways: Way[];
   overheads: Overhead[];
   /** of the last round at the longest delay, milliseconds since the begin: to see where the time goes */
-  timelines: Record<string, { to: string; from: number; until: number }[]>;
+  timelines: Record<string, { to: string; what: string; from: number; until: number }[]>;
 }
 
 interface Sample {
@@ -95,8 +95,9 @@ export async function checklist(root: string, rounds: number): Promise<Checklist
         ] as const) {
           const last = all.at(-1)!;
           result.timelines[`${name} ${way}, ${delayMs} ms`] = last.calls
-            .map(({ to, began, ended }) => ({
+            .map(({ to, what, began, ended }) => ({
               to,
+              what,
               from: Math.round(began - last.began),
               until: Math.round(ended - last.began),
             }))

@@ -4,6 +4,8 @@ import { type AddressInfo, connect, createServer, type NetConnectOpts, type Sock
 
 export interface Call {
   to: string;
+  /** how it begins: an HTTP request's line, a command's first words */
+  what: string;
   /** by `performance.now()` */
   began: number;
   ended: number;
@@ -37,7 +39,7 @@ export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: (
       const now = performance.now();
       // A request in two pieces is one call, an answer ends it.
       if (!call || call.ended > call.began) {
-        call = { to, began: now, ended: now };
+        call = { to, what: opening(chunk), began: now, ended: now };
         calls.push(call);
       }
       onTheWay++;
@@ -71,6 +73,14 @@ export async function startDelayProxy(to: string, at: NetConnectOpts, delayMs: (
         for (const socket of sockets) socket.destroy();
       }),
   };
+}
+
+function opening(chunk: Buffer): string {
+  const [text = ''] = chunk.toString('latin1').split('HTTP/1.1');
+  return text
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim()
+    .slice(0, 70);
 }
 
 /** How long at least one call was under way: calls that go side by side count once. */

@@ -263,6 +263,7 @@ export async function preparedFrom(runbook: Runbook, resolved: Resolved): Promis
     onExpiry: runbook.onExpiry,
     soakMs: runbook.soakMs,
     budgetMs: runbook.budgetMs,
+    order: runbook.order,
     steps: resolved.steps,
     surfaces: runbook.surfaces,
     outlives: (windowMs) => outlivesTokens(runbook, windowMs),

@@ -20,7 +20,16 @@ export function createClients(options: { redact?: Redactor } = {}): Clients {
   const redis = new RedisPool();
   const postgres = new PostgresPool();
   const sqlite = new SqlitePool();
+  const named = new Map<string, Promise<any>>();
 
+  function once<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    const known = named.get(key);
+    if (known) return known;
+    const asking = ask();
+    named.set(key, asking);
+    asking.catch(() => named.delete(key));
+    return asking;
+  }
   function scope(given: Omit<Scope, 'redact' | 'wrote'>): Scope {
     return { ...given, redact, wrote: false };
   }
@@ -34,6 +43,7 @@ export function createClients(options: { redact?: Redactor } = {}): Clients {
       files: filesReader(of),
       slack: slackReader(of),
       queue: queueReader(of, postgres),
+      once,
     };
   }
   return {

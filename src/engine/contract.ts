@@ -242,6 +242,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   role: Role;
   /** role as a param: only `command` */
   roleOf?(params: P): Role;
+  /** What it does is not known to us, nor what that needs: nothing else goes on beside it. */
+  alone?: true;
   /** Its words carry the window's note and end, so that it follows both. Default: notices only. */
   tells?: true;
   /** zod strictObject: what gets journalled and compared; never a secret in it */
@@ -403,6 +405,13 @@ export interface Check<P = any, E = any> extends Plugin<P> {
   check(io: Reader, context: CheckContext<P, E>, prober?: Prober): Promise<CheckResult<E>>;
   allowed?(io: Reader, params: P): Promise<string[]>;
 }
+
+/**
+ * `roles`: after the walls, resources that are not one server's go side by side, in both directions; actions, checks and
+ * what wants to be alone wait for those before them, and those after them wait for it. `strict`: one after the other, as
+ * the list has them, but for what stands under `parallel:`.
+ */
+export type Order = 'roles' | 'strict';
 
 export type AnyPlugin = Resource | Action | Check;
 

@@ -5,9 +5,9 @@
 import type { Acting, StepFailure } from './acting.ts';
 import { actionEdges } from './actions.ts';
 import { runChecks } from './checks.ts';
-import type { Phase, Step } from './contract.ts';
+import type { Order, Phase, Step } from './contract.ts';
 import { leaveStep, type Passage, tellForgotten, tellSkipped } from './left.ts';
-import { isWall, phaseOrder } from './order.ts';
+import { batches, isWall, phaseOrder } from './order.ts';
 import { isAhead, isClosing, isHeld } from './roles.ts';
 import { takeStep } from './take.ts';
 import { ofStep } from './window.ts';
@@ -75,23 +75,34 @@ function tellPhase(acting: Acting, phase: Phase, order: readonly Step[], undo: b
   });
 }
 
-/** Steps of one `parallel:` side by side; the first failure whose policy is not `continue` stops a start. */
+/** One batch after the other; the first failure whose policy is not `continue` stops a start. */
 async function takeGroups(passage: Passage): Promise<void> {
   const { acting, order, phase, failures } = passage;
-  for (let at = 0; at < order.length && !passage.stopped; ) {
-    const { group } = order[at]!;
-    let end = at + 1;
-    while (group !== undefined && order[end]?.group === group) end++;
-    // Every member finishes its write, whatever happens to the others: the undo must know what was done.
-    const results = await Promise.allSettled(order.slice(at, end).map((step) => takeOpening(acting, step, phase)));
-    for (const result of results) {
-      if (result.status === 'rejected') throw result.reason;
-      if (result.value) failures.push(result.value);
-    }
+  for (const batch of batches(order, orderOf(acting))) {
+    failures.push(...(await sideBySide(batch, (step) => takeOpening(acting, step, phase))));
     const stopped = failures.find((failure) => failure.policy !== 'continue');
-    if (stopped) passage.stopped = stopped;
-    at = end;
+    if (stopped) {
+      passage.stopped = stopped;
+      return;
+    }
   }
+}
+
+/** Every one finishes its write, whatever happens to the others: the undo must know what was done. */
+async function sideBySide(
+  batch: readonly Step[],
+  take: (step: Step) => Promise<StepFailure | undefined>,
+): Promise<StepFailure[]> {
+  const results = await Promise.allSettled(batch.map(take));
+  return results.flatMap((result) => {
+    if (result.status === 'rejected') throw result.reason;
+    return result.value ? [result.value] : [];
+  });
+}
+
+/** A window of an earlier release goes on as it began. */
+function orderOf({ state }: Acting): Order {
+  return state.opened.order ?? 'strict';
 }
 
 /** Writes are refused from the first wall on, and also by a wall that failed half-way: the undo must tell since when. */
@@ -163,13 +174,15 @@ async function stillHolding({ steps, state, clients, signal, now }: Acting): Pro
 
 async function releaseRest({ acting, order, phase, skip, failures }: Passage): Promise<void> {
   let backfill: StepFailure | undefined;
-  for (const step of order.filter((one) => !isWall(one) && !skip.has(one.id))) {
-    // The runbook says that it comes after the backfill, and the backfill is not done.
-    const waits = backfill && step.release === 'after-backfill' && phase === 'closed';
-    const failure = waits
-      ? await leaveStep(acting, step, phase, `waits for ${backfill!.step}, as its release says`)
-      : await takeStep(acting, step, phase);
-    if (failure) failures.push(failure);
-    if (failure && isAhead(step)) backfill = failure;
+  const rest = order.filter((step) => !isWall(step) && !skip.has(step.id));
+  for (const batch of batches(rest, orderOf(acting))) {
+    const failed = await sideBySide(batch, async (step) => {
+      // The runbook says that it comes after the backfill, and the backfill is not done.
+      const waits = backfill && step.release === 'after-backfill' && phase === 'closed';
+      if (!waits) return await takeStep(acting, step, phase);
+      return await leaveStep(acting, step, phase, `waits for ${backfill!.step}, as its release says`);
+    });
+    failures.push(...failed);
+    backfill ??= failed.find((failure) => batch.some((step) => step.id === failure.step && isAhead(step)));
   }
 }

@@ -1,6 +1,6 @@
 // What is journalled, for ever: a shape here may gain optional fields, and never loses or changes one. And what a run
 // tells a renderer while it goes on (Progress), which is never stored.
-import type { Edge, Moment, Phase } from './contract.ts';
+import type { Edge, Moment, Order, Phase } from './contract.ts';
 
 /** A resource's state as JSON; null: not there. */
 export type StateJson = Record<string, unknown> | null;
@@ -24,6 +24,8 @@ export type JournalEvent =
       onExpiry: 'hold' | 'open';
       soakMs: number;
       budgetMs: number;
+      /** absent: opened by a release that knew no other than strict */
+      order?: Order | undefined;
       version: string;
       runbook: {
         name: string;

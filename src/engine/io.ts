@@ -218,6 +218,8 @@ export interface Reader {
   readonly files: FilesReader;
   readonly slack: SlackReader;
   readonly queue: QueueReader;
+  /** What a name stands for at a service, asked once per run; where asking failed it is asked again. `key`: unique over all services and accounts, kept in memory only. */
+  once<T>(key: string, ask: () => Promise<T>): Promise<T>;
 }
 export interface Writer extends Reader {
   readonly http: HttpWriter;

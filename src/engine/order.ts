@@ -1,6 +1,6 @@
 // In which order the steps of a phase are taken. Plan, rehearsal and converge ask here, so that what is shown is what
 // is done.
-import type { Phase, Step } from './contract.ts';
+import type { Order, Phase, Step } from './contract.ts';
 import { isAhead, isClosing, isHeld, ROLES, roleOf } from './roles.ts';
 
 /** What the order of an end depends on besides the list. */
@@ -49,6 +49,35 @@ function closingOrder(steps: readonly Step[], phase: Phase, doings: Doings): Ste
 function follows(step: Step, { behind }: Doings): boolean {
   const role = roleOf(step);
   return role === 'notice' || (behind && (role === 'mute' || role === 'lock'));
+}
+
+/** What goes side by side, one batch after the other. `steps`: in the order of the phase. */
+export function batches(steps: readonly Step[], order: Order): Step[][] {
+  const all: Step[][] = [];
+  for (const step of steps) {
+    const batch = all.at(-1);
+    if (batch && (together(batch, step) || (order === 'roles' && mayJoin(batch, step)))) batch.push(step);
+    else all.push([step]);
+  }
+  return all;
+}
+
+/** As the list says by `parallel:`. */
+function together(batch: readonly Step[], { group }: Step): boolean {
+  return group !== undefined && batch.every((other) => other.group === group);
+}
+
+function mayJoin(batch: readonly Step[], step: Step): boolean {
+  return [...batch, step].every(isIndependent) && batch.every((other) => addressOf(other) !== addressOf(step));
+}
+
+/** Its order to the others says nothing: a wall stands before the rest, an action or a check needs what stands before it. */
+function isIndependent(step: Step): boolean {
+  return step.plugin.kind === 'resource' && !step.plugin.alone && !isWall(step);
+}
+
+function addressOf({ plugin, params }: Step): string {
+  return plugin.address(params);
 }
 
 export function isWall(step: Step): boolean {

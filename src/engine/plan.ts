@@ -1,7 +1,7 @@
 // What converge would do, with nothing written. Observing is real, deciding is the same function, writing is done to a
 // copy in memory: so the plan of an end, of a start and a whole rehearsal are one mechanism.
 import { actionEdges, isOwed } from './actions.ts';
-import { type Asker, ask, LOOK_MS } from './ask.ts';
+import { type Answer, type Asker, ask, LOOK_MS } from './ask.ts';
 import { passed } from './checks.ts';
 import { type Is, type Phase, Refusal, type Resource, type Step, Unknown, type Window } from './contract.ts';
 import { type Decision, decide } from './decide.ts';
@@ -162,6 +162,7 @@ export async function plan(
 ): Promise<Plan> {
   const first = phases[0]!;
   const owned = copyOwned(state?.owned ?? new Map());
+  const early = options.rights !== false && state === undefined ? askEarly(looking, options) : new Map();
   const world = options.world
     ? copyWorld(options.world)
     : await look(
@@ -218,7 +219,7 @@ export async function plan(
       } else planResource(entry, step, phase, at, owned, world, state);
     }
   }
-  if (options.rights !== false) await askSteps(looking, planned, options);
+  if (options.rights !== false) await askSteps(looking, planned, options, early);
   const skipped = looking.steps
     .filter((step) => step.skipped)
     .map((step) => ({ ...blank(step), verdict: 'skipped' as const, skipped: step.skipped }));
@@ -299,11 +300,27 @@ function planResource(
   entry.verdict = entry.changes.length > 0 ? 'change' : entry.unknown.length > 0 ? 'cannot tell' : 'in sync';
 }
 
+/** The checks of a new window: what these need does not depend on what is there, so it is asked beside the looks. */
+function askEarly(looking: Looking, { reads }: { reads?: boolean }): Map<string, Promise<Answer>> {
+  const asked = new Map<string, Promise<Answer>>();
+  for (const step of looking.steps) {
+    const { plugin } = step;
+    if (step.skipped || plugin.kind !== 'check' || !(plugin.allowed || plugin.usable)) continue;
+    if (plugin.watches && !reads) continue;
+    const answer = ask(looking, step, []);
+    // whoever waits for it hears of it
+    answer.catch(() => undefined);
+    asked.set(step.id, answer);
+  }
+  return asked;
+}
+
 /** `reads`: those of users too, which a start measures by itself; `all`: also of what would not be changed now. */
 async function askSteps(
   looking: Looking,
   planned: ReadonlyMap<string, PlannedStep>,
   { rights, reads }: { rights?: boolean | 'all'; reads?: boolean },
+  early: ReadonlyMap<string, Promise<Answer>>,
 ): Promise<void> {
   await Promise.all(
     looking.steps.map(async (step) => {
@@ -312,7 +329,7 @@ async function askSteps(
       if (!entry || !(plugin.allowed || plugin.usable)) return;
       if (entry.verdict === 'in sync' && rights !== 'all') return;
       if (plugin.kind === 'check' && plugin.watches && !reads) return;
-      const { missing, unusable, unasked } = await ask(looking, step, entry.changes);
+      const { missing, unusable, unasked } = await (early.get(step.id) ?? ask(looking, step, entry.changes));
       entry.missing = missing;
       if (unusable.length > 0) entry.unusable = unusable;
       if (unasked === undefined) return;

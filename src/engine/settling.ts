@@ -25,6 +25,8 @@ export interface Settling {
   /** what was written in this phase */
   readonly done: Change<any>[];
   lookedAt: number;
+  /** when the sight was complete; undefined: something was written since, or it is none */
+  seenAt: number | undefined;
   sight: Sight;
   decision: Decision;
 }
@@ -51,6 +53,7 @@ export function settling(acting: Acting, step: Step, phase: Phase, began: number
     drifted: [],
     done: [],
     lookedAt: began,
+    seenAt: undefined,
     sight: { states: new Map(), handles: new Map(), owned: new Map() },
     decision: { changes: [], release: [], settled: [], breached: [], drift: [], unknown: [], pending: [] },
   };

@@ -15,6 +15,9 @@ const WAVE = 64;
 /** Changes per journal entry. */
 const CHUNK = 1000;
 
+/** An append takes some milliseconds: what came later is another look's business. */
+const FRESH_MS = 250;
+
 interface Written {
   results: { change: Change<any>; is: Is<any> }[];
   /** the ids of which it is certain that nothing was sent */
@@ -65,6 +68,7 @@ async function writeRank(
     if (events.length > 0) await acting.record(events);
     for (const { change } of outcome.results) turn.done.push(change);
     written += outcome.results.length;
+    turn.seenAt = undefined;
     tell(acting, step, written, turn.decision.changes.length);
     if (outcome.error !== undefined) {
       throwIfInterrupted(acting);
@@ -119,8 +123,8 @@ async function writePart(turn: Settling, part: readonly Change<any>[], written: 
   const ended = () => written.error !== undefined || acting.signal.aborted;
   let changes: Change<any>[] = [];
   try {
-    // Where the service does not compare by itself, one more look comes right before the write.
-    if (!ended()) changes = pinned(turn.resource.compare === 'look' ? await sightAgain(turn, part) : turn.sight, part);
+    // Where the service does not compare by itself, a look comes right before the write.
+    if (!ended()) changes = pinned(looksAgain(turn) ? await sightAgain(turn, part) : turn.sight, part);
     // Each by itself: a wave may take longer than the lease has left, and a laptop may sleep in the middle of it.
     if (!ended()) await acting.mayWrite(WRITE_DEADLINE_MS);
   } catch (cause) {
@@ -140,6 +144,14 @@ async function writePart(turn: Settling, part: readonly Change<any>[], written: 
     // of several writes of one batch some may be done: a look tells which
     else if (answer === 'answered') for (const id of ids) answered.add(id);
   }
+}
+
+/**
+ * The turn's own look is the one right before the write as long as nothing of this step was written after it, and only
+ * the journal's append came in between.
+ */
+function looksAgain({ acting, resource, seenAt }: Settling): boolean {
+  return resource.compare === 'look' && (seenAt === undefined || acting.now() - seenAt > FRESH_MS);
 }
 
 async function writeOnce(turn: Settling, part: readonly Change<any>[]): Promise<Written['results']> {

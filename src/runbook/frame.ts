@@ -79,6 +79,13 @@ export const RunbookFrame = z.strictObject({
   soak: duration()
     .meta({ description: 'how long reads and writes are watched before the window is closed; default 5m' })
     .optional(),
+  order: z
+    .enum(['roles', 'strict'])
+    .meta({
+      description:
+        'roles (the default): after the walls, steps that change things on different servers go side by side; strict: one after the other, as the list has them',
+    })
+    .optional(),
   on_expiry: z
     .enum(['hold', 'open'])
     .meta({ description: 'what the guard does past the end of the window when nobody ended it; default hold' })

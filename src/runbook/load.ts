@@ -2,7 +2,7 @@
 // is asked at plan (variables.ts, rules.ts), so that `runbook check` needs no secrets.
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve as resolvePath } from 'node:path';
-import type { AnyPlugin, Step, Surface } from '../engine/contract.ts';
+import type { AnyPlugin, Order, Step, Surface } from '../engine/contract.ts';
 import { MaintError } from '../errors/catalogue.ts';
 import { advice, blank, maint } from '../errors/next.ts';
 import {
@@ -58,6 +58,7 @@ export interface Runbook {
   environment: string;
   budgetMs: number;
   soakMs: number;
+  order: Order;
   onExpiry: 'hold' | 'open';
   /** these three may hold variables */
   contact: string;
@@ -272,6 +273,7 @@ function check(
     environment,
     budgetMs: frame.budget ?? DEFAULTS.budgetMs,
     soakMs: frame.soak ?? DEFAULTS.soakMs,
+    order: frame.order ?? 'roles',
     onExpiry: frame.on_expiry ?? 'hold',
     contact: own?.contact ?? frame.contact,
     statusPage: own?.status_page ?? frame.status_page,

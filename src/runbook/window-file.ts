@@ -32,6 +32,7 @@ const EVENTS = {
     onExpiry: z.enum(['hold', 'open']),
     soakMs: z.number().nonnegative(),
     budgetMs: z.number().nonnegative(),
+    order: z.enum(['roles', 'strict']).optional(),
     version: text,
     runbook: z.strictObject({
       name: text,

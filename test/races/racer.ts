@@ -84,7 +84,16 @@ async function verb(order: Extract<Order, { do: 'race' }>): Promise<VerbResult> 
   const steps = stepsOf(order.world);
   const prepared: Prepared = {
     ...{ environment, name: 'race', path: '/r.yaml', folder: '/', contact: '#ops', onExpiry: 'hold', text: 'race' },
-    ...{ soakMs: 1, budgetMs: 60_000, steps, surfaces: [], only: [], skip: [], refuseSame: () => undefined },
+    ...{
+      soakMs: 1,
+      budgetMs: 60_000,
+      order: 'roles',
+      steps,
+      surfaces: [],
+      only: [],
+      skip: [],
+      refuseSame: () => undefined,
+    },
   };
   const never = new AbortController().signal;
   const host: VerbHost = {

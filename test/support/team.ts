@@ -179,7 +179,16 @@ export class Team {
   #prepared(): Prepared {
     return {
       ...{ environment: ENVIRONMENT, name: 'model', path: '/r.yaml', folder: '/', contact: '#ops', onExpiry: 'hold' },
-      ...{ soakMs: 20_000, budgetMs: 60_000, steps: this.#steps, surfaces: [], text: 'model', only: [], skip: [] },
+      ...{
+        soakMs: 20_000,
+        budgetMs: 60_000,
+        order: 'roles',
+        steps: this.#steps,
+        surfaces: [],
+        text: 'model',
+        only: [],
+        skip: [],
+      },
       refuseSame: () => undefined,
     };
   }

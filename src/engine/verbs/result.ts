@@ -2,7 +2,7 @@
 import { CATALOGUE, type ErrorCode } from '../../errors/catalogue.ts';
 import type { ExitCode } from '../../errors/exit-codes.ts';
 import { maint, type Next } from '../../errors/next.ts';
-import type { Step, Surface } from '../contract.ts';
+import type { Order, Step, Surface } from '../contract.ts';
 import type { Plan } from '../plan.ts';
 import type { Host } from '../run.ts';
 import type { WindowState } from '../window.ts';
@@ -21,6 +21,7 @@ export interface Prepared {
   onExpiry: 'hold' | 'open';
   soakMs: number;
   budgetMs: number;
+  order: Order;
   steps: Step[];
   surfaces: readonly Surface[];
   /** what somebody should know before a window of this length, in words; the runbook knows it */

@@ -127,8 +127,19 @@ export function openedEvent(
   prepared: Prepared,
   facts: { until: string; reason: string; by: string; ticket?: string | undefined; startsAt?: string | undefined },
 ): Extract<JournalEvent, { type: 'opened' }> {
-  const { environment, contact, statusPage, rollbackPlan, overdueNotice, onExpiry, soakMs, budgetMs, only, skip } =
-    prepared;
+  const {
+    environment,
+    contact,
+    statusPage,
+    rollbackPlan,
+    overdueNotice,
+    onExpiry,
+    soakMs,
+    budgetMs,
+    order,
+    only,
+    skip,
+  } = prepared;
   const { name, path, folder, text, surfacesFile } = prepared;
   return {
     type: 'opened',
@@ -141,6 +152,7 @@ export function openedEvent(
     onExpiry,
     soakMs,
     budgetMs,
+    order,
     version: host.version,
     runbook: { name, path, folder, text, surfaces: surfacesFile },
     only,

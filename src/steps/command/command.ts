@@ -81,6 +81,7 @@ export const command = defineResource<CommandParams, CommandState>({
   },
 
   compare: 'look',
+  alone: true,
 
   async observe(io, params) {
     const now = await look(io, params);

@@ -153,6 +153,10 @@ export const noWritesPostgres = defineCheck<Params, Evidence>({
   server: (io, { url }) => clusterOf(io.postgres, url),
   on: MOMENTS,
   async check(io, context) {
+    // Beside the watch, which would only be longer. Who wrote is asked when the watch begins, not while the walls wait.
+    const { moment, params } = context;
+    const blindness = moment === 'reopen' ? [] : blindSpots(io, params).catch(() => []);
+    const losses = moment === 'reopen' || moment === 'audit' ? [] : lostWithoutRights(io, params).catch(() => []);
     const result = await noWrites(context, {
       unit: 'rows',
       lateMs: LATE_MS,
@@ -162,17 +166,12 @@ export const noWritesPostgres = defineCheck<Params, Evidence>({
       forMs: context.params.for,
       hold: context.params.hold_for_audit,
     });
-    // Who wrote is asked when the watch begins, not while the walls wait.
-    if (context.moment === 'reopen') return result;
-    const blind = await blindSpots(io, context.params).catch(() => []);
+    const [blind, lost] = await Promise.all([blindness, losses]);
     const seen =
       blind.length === 0
         ? result
         : { ...result, summary: `${result.summary}; not covered: ${blind.map(({ what }) => what).join(', ')}` };
-    const findings = [...result.findings, ...blind.map(({ why }) => why)];
-    if (context.moment === 'audit') return { ...seen, findings };
-    const lost = await lostWithoutRights(io, context.params).catch(() => []);
-    return { ...seen, findings: [...findings, ...lost] };
+    return { ...seen, findings: [...result.findings, ...blind.map(({ why }) => why), ...lost] };
   },
   asks: 'the server is asked what it counts',
   async usable(io, params) {
@@ -207,8 +206,10 @@ function unfit(server: Server): string[] {
 
 /** "0 rows" says nothing about these, so it is never said without them. */
 async function blindSpots(io: Reader, { url }: Params): Promise<{ what: string; why: string }[]> {
-  const foreign = await io.postgres.rows<{ name: string; server: string }>(url, FOREIGN);
-  const uncounted = await io.postgres.rows<{ role: string }>(url, UNCOUNTED);
+  const [foreign, uncounted] = await Promise.all([
+    io.postgres.rows<{ name: string; server: string }>(url, FOREIGN),
+    io.postgres.rows<{ role: string }>(url, UNCOUNTED),
+  ]);
   const few = (names: readonly string[]) =>
     names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
   const spots: { what: string; why: string }[] = [];

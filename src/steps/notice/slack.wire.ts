@@ -75,9 +75,10 @@ export async function update(io: Writer, place: Place, message: Record<string, u
 
 export async function missingRights(io: Reader, place: Place, name: string): Promise<string[]> {
   try {
-    await io.slack.read(api(place), 'auth.test', {});
-    const channel = await channelOf(io, place, name);
-    const { channel: seen } = await io.slack.read(api(place), 'conversations.info', { channel });
+    const [{ channel: seen }] = await Promise.all([
+      channelOf(io, place, name).then((channel) => io.slack.read(api(place), 'conversations.info', { channel })),
+      io.slack.read(api(place), 'auth.test', {}),
+    ]);
     if (seen.is_archived) return [`${name} is archived`];
     if (seen.is_member === false) return [`the token's bot is not a member of ${name}: /invite it there`];
     return [];
@@ -114,6 +115,10 @@ async function scan(io: Reader, place: Place, window: Window, channel: string): 
 export async function channelOf(io: Reader, place: Place, name: string): Promise<string> {
   const wanted = name.replace(/^#/, '');
   if (/^[CGD][A-Z0-9]{7,}$/.test(wanted)) return wanted;
+  return await io.once(`slack ${place.url} ${place.token} #${wanted}`, () => channelNamed(io, place, wanted));
+}
+
+async function channelNamed(io: Reader, place: Place, wanted: string): Promise<string> {
   const names: string[] = [];
   for (const types of ['public_channel,private_channel', 'public_channel']) {
     const args = { types, exclude_archived: true };

@@ -71,9 +71,11 @@ export const statuspage = defineResource<StatuspageParams, StatuspageState>({
 
   async observe(io, params, { window, owned }) {
     try {
-      const incident = await incidentOf(io, params, window.id, owned.get(MAINTENANCE)?.after?.id);
       const ours = [...owned.keys()].filter((id) => id !== MAINTENANCE).map(componentId);
-      const all = ours.length + params.components.length > 0 ? await componentsOf(io, params) : [];
+      const [incident, all] = await Promise.all([
+        incidentOf(io, params, window.id, owned.get(MAINTENANCE)?.after?.id),
+        ours.length + params.components.length > 0 ? componentsOf(io, params) : [],
+      ]);
       const wanted = resolve(all, params.components, ours.length > 0);
       const handle: Handle = { incident, wanted };
       const seen = new Map([[MAINTENANCE, { state: incident ? stateOf(incident) : null, handle }]]);

@@ -50,8 +50,14 @@ export async function incidentOf(
     const incident = answer.status === 200 ? ownAnswer(place, answer, 'none') : undefined;
     if (incident && ours(incident)) return incident;
   }
-  for (const list of ['active_maintenance', 'scheduled'])
-    for await (const incident of all<Incident>(io, place, `/incidents/${list}`)) if (ours(incident)) return incident;
+  const lists = ['active_maintenance', 'scheduled'].map((list) =>
+    firstOf(all<Incident>(io, place, `/incidents/${list}`), ours),
+  );
+  return (await Promise.all(lists)).find((incident) => incident !== undefined);
+}
+
+async function firstOf<T>(list: AsyncIterable<T>, wanted: (one: T) => boolean): Promise<T | undefined> {
+  for await (const one of list) if (wanted(one)) return one;
   return undefined;
 }
 
