@@ -7,8 +7,9 @@ import { actionEdges } from './actions.ts';
 import { runChecks } from './checks.ts';
 import type { Order, Phase, Step } from './contract.ts';
 import { leaveStep, type Passage, tellForgotten, tellSkipped } from './left.ts';
-import { batches, isWall, phaseOrder } from './order.ts';
+import { isWall, mayOverlap, phaseOrder } from './order.ts';
 import { isAhead, isClosing, isHeld } from './roles.ts';
+import { sideBySide } from './side-by-side.ts';
 import { takeStep } from './take.ts';
 import { ofStep } from './window.ts';
 import { utc } from './words.ts';
@@ -75,34 +76,19 @@ function tellPhase(acting: Acting, phase: Phase, order: readonly Step[], undo: b
   });
 }
 
-/** One batch after the other; the first failure whose policy is not `continue` stops a start. */
+/** The first failure whose policy is not `continue` stops a start. */
 async function takeGroups(passage: Passage): Promise<void> {
   const { acting, order, phase, failures } = passage;
-  for (const batch of batches(order, orderOf(acting))) {
-    failures.push(...(await sideBySide(batch, (step) => takeOpening(acting, step, phase))));
-    const stopped = failures.find((failure) => failure.policy !== 'continue');
-    if (stopped) {
-      passage.stopped = stopped;
-      return;
-    }
-  }
-}
-
-/** Every one finishes its write, whatever happens to the others: the undo must know what was done. */
-async function sideBySide(
-  batch: readonly Step[],
-  take: (step: Step) => Promise<StepFailure | undefined>,
-): Promise<StepFailure[]> {
-  const results = await Promise.allSettled(batch.map(take));
-  return results.flatMap((result) => {
-    if (result.status === 'rejected') throw result.reason;
-    return result.value ? [result.value] : [];
-  });
+  const stops = (failure: StepFailure) => failure.policy !== 'continue';
+  failures.push(...(await sideBySide(order, overlapping(passage), (step) => takeOpening(acting, step, phase), stops)));
+  const stopped = failures.find(stops);
+  if (stopped) passage.stopped = stopped;
 }
 
 /** A window of an earlier release goes on as it began. */
-function orderOf({ state }: Acting): Order {
-  return state.opened.order ?? 'strict';
+function overlapping({ acting, phase }: Passage) {
+  const how: Order = acting.state.opened.order ?? 'strict';
+  return (earlier: Step, later: Step) => mayOverlap(earlier, later, phase, how);
 }
 
 /** Writes are refused from the first wall on, and also by a wall that failed half-way: the undo must tell since when. */
@@ -172,17 +158,18 @@ async function stillHolding({ steps, state, clients, signal, now }: Acting): Pro
   return words;
 }
 
-async function releaseRest({ acting, order, phase, skip, failures }: Passage): Promise<void> {
+async function releaseRest(passage: Passage): Promise<void> {
+  const { acting, order, phase, skip, failures } = passage;
   let backfill: StepFailure | undefined;
   const rest = order.filter((step) => !isWall(step) && !skip.has(step.id));
-  for (const batch of batches(rest, orderOf(acting))) {
-    const failed = await sideBySide(batch, async (step) => {
-      // The runbook says that it comes after the backfill, and the backfill is not done.
-      const waits = backfill && step.release === 'after-backfill' && phase === 'closed';
-      if (!waits) return await takeStep(acting, step, phase);
-      return await leaveStep(acting, step, phase, `waits for ${backfill!.step}, as its release says`);
-    });
-    failures.push(...failed);
-    backfill ??= failed.find((failure) => batch.some((step) => step.id === failure.step && isAhead(step)));
-  }
+  const failed = await sideBySide(rest, overlapping(passage), async (step) => {
+    // The runbook says that it comes after the backfill, and the backfill is not done.
+    const waits = backfill && step.release === 'after-backfill' && phase === 'closed';
+    const failure = waits
+      ? await leaveStep(acting, step, phase, `waits for ${backfill!.step}, as its release says`)
+      : await takeStep(acting, step, phase);
+    if (failure && isAhead(step)) backfill = failure;
+    return failure;
+  });
+  failures.push(...failed);
 }

@@ -1,6 +1,6 @@
 // In which order the steps of a phase are taken. Plan, rehearsal and converge ask here, so that what is shown is what
 // is done.
-import type { Order, Phase, Step } from './contract.ts';
+import type { Order, Phase, Role, Step } from './contract.ts';
 import { isAhead, isClosing, isHeld, ROLES, roleOf } from './roles.ts';
 
 /** What the order of an end depends on besides the list. */
@@ -51,29 +51,25 @@ function follows(step: Step, { behind }: Doings): boolean {
   return role === 'notice' || (behind && (role === 'mute' || role === 'lock'));
 }
 
-/** What goes side by side, one batch after the other. `steps`: in the order of the phase. */
-export function batches(steps: readonly Step[], order: Order): Step[][] {
-  const all: Step[][] = [];
-  for (const step of steps) {
-    const batch = all.at(-1);
-    if (batch && (together(batch, step) || (order === 'roles' && mayJoin(batch, step)))) batch.push(step);
-    else all.push([step]);
-  }
-  return all;
+/** Whether `later` need not wait for `earlier`, which stands before it in the order of the phase. */
+export function mayOverlap(earlier: Step, later: Step, phase: Phase, order: Order): boolean {
+  // as the list says by `parallel:`
+  if (earlier.group !== undefined && earlier.group === later.group) return true;
+  if (order === 'strict') return false;
+  if (!isIndependent(earlier) || !isIndependent(later) || addressOf(earlier) === addressOf(later)) return false;
+  return !(isClosing(phase) && isLast(later) && !TOLD_OR_LAST.has(roleOf(earlier)));
 }
 
-/** As the list says by `parallel:`. */
-function together(batch: readonly Step[], { group }: Step): boolean {
-  return group !== undefined && batch.every((other) => other.group === group);
-}
-
-function mayJoin(batch: readonly Step[], step: Step): boolean {
-  return [...batch, step].every(isIndependent) && batch.every((other) => addressOf(other) !== addressOf(step));
-}
-
-/** Its order to the others says nothing: a wall stands before the rest, an action or a check needs what stands before it. */
+/** A wall stands before the rest; an action, a check and a script need what stands before them. */
 function isIndependent(step: Step): boolean {
   return step.plugin.kind === 'resource' && !step.plugin.alone && !isWall(step);
+}
+
+/** Alerts and locks come back once what they wait for runs again: beside a word to people, never beside work. */
+const TOLD_OR_LAST: ReadonlySet<Role | 'check'> = new Set(['notice', 'mute', 'lock', 'lever']);
+
+function isLast(step: Step): boolean {
+  return ['mute', 'lock', 'lever'].includes(roleOf(step));
 }
 
 function addressOf({ plugin, params }: Step): string {
