@@ -264,7 +264,8 @@ export interface Resource<P = any, S = any> extends Plugin<P> {
   saysEnded?: boolean;
   /**
    * How a lost update is prevented. `server`: the service compares, and write() throws Stale where it refuses. `look`:
-   * it cannot, so the engine looks again right before each write, and goes on only where every `from` is still there.
+   * it cannot, so a look comes right before each write, with nothing but the journal's append in between, and the engine
+   * goes on only where every `from` is still there.
    */
   compare: 'server' | 'look';
   /** What is there, by id: the smallest things that two people could own. What could not be seen is an Unknown. */

@@ -42,7 +42,19 @@ export function warningsOf(runbook: Pick<Runbook, 'surfaces' | 'shortestTokenLif
     warnings.push(
       `${late.edge} closes at the edge, after ${late.service}: writes pass the edge until then, and on the way back it opens first. Put it before ${late.service}`,
     );
+  const walls = unproven(steps);
+  if (walls.length > 0)
+    warnings.push(
+      `nothing shows that ${walls.join(' and ')} ${walls.length === 1 ? 'refuses' : 'refuse'} writes: add uses: verify/endpoints (a canary for each surface), verify/flag (what the guards say) or no-writes/… (what the store counts)`,
+    );
   return warnings;
+}
+
+/** The walls of a list in which no check shows that writes are refused, or that there are none. */
+function unproven(steps: Runbook['steps']): string[] {
+  const active = steps.filter(({ skipped }) => skipped === undefined);
+  if (active.some(({ plugin }) => plugin.kind === 'check' && plugin.proves !== undefined)) return [];
+  return active.filter(({ plugin, with: params }) => roleInText(plugin, params) === 'wall').map(({ id }) => id);
 }
 
 /** Allowed, since both refuse what comes; only the order is not the usual one. */

@@ -6,6 +6,8 @@ import { type Context, type Evidence, firstLook, LAST_MS, LOOK_EVERY_MS, type Lo
 /** A run of looks takes at most a tenth of the time: the store has other things to do, and so has the lease. */
 const RATIO = 10;
 const EVERY_MAX_MS = 3_000;
+/** How late a look may begin: the last one ends the watch, and the walls are closed meanwhile. */
+const TICK_MS = 50;
 
 export async function watch<S>(context: Context, watched: Watched<S>, looks: Looks<S>): Promise<CheckResult<Evidence>> {
   const { sight, forMs, lateMs, unit } = watched;
@@ -22,7 +24,7 @@ export async function watch<S>(context: Context, watched: Watched<S>, looks: Loo
   const doubts = new Map<string, string>();
   let next = 0;
   const quiet = await context.poll(
-    LOOK_EVERY_MS,
+    TICK_MS,
     async () => {
       if (context.now() < next) return undefined;
       const now = await looks.look();

@@ -61,7 +61,7 @@ export const BAD_FILES: readonly [string, string, string[]][] = [
     'a merge key',
     `${TOP}x: &x { path: f }\nsteps:\n  - { uses: flag/file, with: { <<: *x } }\n`,
     [
-      '4:1  x  is not known here  found "x"  allowed version, name, environment, budget, soak, on_expiry, contact, status_page, rollback_plan, overdue_notice, surfaces, steps, environments',
+      '4:1  x  is not known here  found "x"  allowed version, name, environment, budget, soak, order, on_expiry, contact, status_page, rollback_plan, overdue_notice, surfaces, steps, environments',
       '6:30  steps[0].with.path  is missing  allowed the flag file',
       '6:32  steps[0].with["<<"]  merge keys are not read  found <<  allowed the keys themselves, or an alias for a whole value',
     ],
@@ -115,7 +115,7 @@ export const BAD_FILES: readonly [string, string, string[]][] = [
     'an unknown key, and its nearest',
     top('budgte: 30s'),
     [
-      '4:1  budgte  is not known here  found "budgte"  allowed version, name, environment, budget, soak, on_expiry, contact, status_page, rollback_plan, overdue_notice, surfaces, steps, environments  did you mean budget?',
+      '4:1  budgte  is not known here  found "budgte"  allowed version, name, environment, budget, soak, order, on_expiry, contact, status_page, rollback_plan, overdue_notice, surfaces, steps, environments  did you mean budget?',
     ],
   ],
   [

@@ -54,10 +54,32 @@ test('an edge that closes after a service', () => {
     ...{ id, uses: 'command', with: {}, skipped },
     plugin: { kind: 'resource', role: 'wall', layer },
   });
-  const said = (...steps: object[]) => warningsOf({ surfaces: [], steps: steps as never });
+  const check = { id: 'refused', uses: 'x', with: {}, plugin: { kind: 'check', proves: 'refused' } };
+  const said = (...steps: object[]) => warningsOf({ surfaces: [], steps: [...steps, check] as never });
   expect(said(wall('gateway', 'edge'), wall('flag', 'service'))).toEqual([]);
   expect(said(wall('flag', 'service', 'not here'), wall('gateway', 'edge'))).toEqual([]);
   expect(said(wall('flag', 'service'), wall('gateway', 'edge'))).toEqual([
     expect.stringMatching(/^gateway closes at the edge, after flag: .* Put it before flag$/),
   ]);
+});
+
+test('a wall of which nothing shows that it refuses writes', () => {
+  const wall = (id: string, skipped?: string) => ({
+    ...{ id, uses: 'command', with: {}, skipped },
+    plugin: { kind: 'resource', role: 'wall' },
+  });
+  const check = (proves: string | undefined, skipped?: string) => ({
+    ...{ id: 'check', uses: 'x', with: {}, skipped },
+    plugin: { kind: 'check', proves },
+  });
+  const said = (...steps: object[]) => warningsOf({ surfaces: [], steps: steps as never });
+  expect(said(wall('flag'), wall('gateway'))).toEqual([
+    'nothing shows that flag and gateway refuse writes: add uses: verify/endpoints (a canary for each surface), verify/flag (what the guards say) or no-writes/… (what the store counts)',
+  ]);
+  expect(said(wall('flag'), check(undefined))).toHaveLength(1);
+  expect(said(wall('flag'), check('refused', 'not here'))).toEqual([
+    expect.stringMatching(/^nothing shows that flag refuses writes/),
+  ]);
+  for (const proves of ['refused', 'unwritten']) expect(said(wall('flag'), check(proves))).toEqual([]);
+  expect(said(wall('flag', 'not here'))).toEqual([]);
 });
