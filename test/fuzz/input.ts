@@ -286,11 +286,15 @@ const LINES = [
 type Random = () => number;
 const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
 
-/** A soak or a wait of half an hour is right, and takes half an hour: what is a duration there becomes a short one. */
-function soon(argv: readonly string[]): string[] {
-  return argv.map((word, at) => {
+/**
+ * A soak or a wait of half an hour is right, and takes half an hour: what is a duration there becomes a short one. What
+ * follows an open window follows it until it is over, and here nobody ends it.
+ */
+function soon(argv: readonly string[], open: boolean): string[] {
+  const ends = open ? argv.filter((word) => word !== '--follow') : argv;
+  return ends.map((word, at) => {
     const [, flag, value] = /^(--(?:soak|wait)=)(.*)$/s.exec(word) ?? ['', '', word];
-    const waits = flag !== '' || argv[at - 1] === '--soak' || argv[at - 1] === '--wait';
+    const waits = flag !== '' || ends[at - 1] === '--soak' || ends[at - 1] === '--wait';
     return waits && (parseDuration(value!) ?? 0) > 1_000 ? `${flag}1s` : word;
   });
 }
@@ -483,7 +487,8 @@ export class Fuzz {
           const word =
             random() < 0.3 ? pick(random, FLAGS) : random() < 0.7 ? pick(random, VALUES) : damage(random, line[at]!);
           line.splice(at, random() < 0.7 ? 1 : 0, word.slice(0, 6000));
-          return { ...base, argv: soon(line), open: random() < 0.6, codes: [0, 64, 65, 66, 68, 69] };
+          const open = random() < 0.6;
+          return { ...base, argv: soon(line, open), open, codes: [0, 64, 65, 66, 68, 69] };
         }
         const argv = pick(random, COMMANDS).split(' ');
         for (let k = Math.floor(random() * 7); k > 0; k--) {
@@ -493,7 +498,8 @@ export class Fuzz {
           if (word.startsWith('-') && !word.endsWith('=') && random() < 0.8) argv.push(pick(random, VALUES));
         }
         if (random() < 0.3) argv.push(damage(random, pick(random, VALUES)).slice(0, 6000));
-        return { ...base, argv: soon(argv), open: random() < 0.35, codes: [0, 64, 65, 66, 68, 69] };
+        const open = random() < 0.35;
+        return { ...base, argv: soon(argv, open), open, codes: [0, 64, 65, 66, 68, 69] };
       }
     }
   }
