@@ -13,7 +13,7 @@ function optionsOf(source: string, name: string): string[] {
 }
 
 for (const [library, file, name] of [
-  ['guard', 'guard.ts', 'GuardOptions'],
+  ['guard', 'options.ts', 'GuardOptions'],
   ['guard', 'guard.ts', 'CallOptions'],
   ['guard', 'sources/file.ts', 'FileSourceOptions'],
   ['guard', 'sources/redis.ts', 'RedisSourceOptions'],
