@@ -7,7 +7,7 @@ export type { FetchHandler } from './adapters/fetch.ts';
 export type { HonoMiddleware } from './adapters/hono.ts';
 export type { HttpListener } from './adapters/http.ts';
 export type { UpgradeListener } from './adapters/upgrade.ts';
-export { type Authorize, type Authorized, type BufferRequest, parseIdempotencyKey } from './buffer.ts';
+export type { Authorize, Authorized, BufferRequest } from './buffer.ts';
 export { isSkipped, type JobSkipped, ReadOnlyError, type ToolRefused } from './calls.ts';
 export type { GuardCounts, SurfaceCounts, WriteKind } from './counts.ts';
 export type { Decision, HttpRefusal, Refusal } from './decide.ts';
@@ -22,6 +22,7 @@ export {
   requestFingerprint,
 } from './fence.ts';
 export { type CallOptions, createGuard, type Guard, type NamedCallOptions } from './guard.ts';
+export { parseIdempotencyKey } from './idempotency.ts';
 export type { GuardLog, Ready } from './keeper.ts';
 export { METRICS_CONTENT_TYPE } from './metrics.ts';
 export type { GuardOptions } from './options.ts';
