@@ -372,7 +372,6 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       expect(await second.busy('notes', 't1', 'a')).toBe(true);
       expect(await second.busy('notes', 't1', 'b')).toBe(false);
       expect(await second.busy('notes', 't2', 'a')).toBe(false);
-      expect(await second.busy('notes', 't1', null)).toBe(false);
       const { claim } = await taken();
       expect(await queue.receipt(receipt)).toMatchObject({ state: 'applying' });
       expect(await second.busy('notes', 't1', 'a')).toBe(true);

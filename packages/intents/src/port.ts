@@ -59,7 +59,7 @@ export interface WriteQueue {
   /** After so long `pending` of every process knows of a write that one of them has kept, in milliseconds. */
   readonly settleMs?: number;
   /** The same of one partition, read from the store: a direct write that passes now overtakes nothing. */
-  busy(surface: string, tenant: string, order: string | null): Promise<boolean>;
+  busy(surface: string, tenant: string, order: string): Promise<boolean>;
 }
 
 // ── The store ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -266,7 +266,7 @@ class Queue implements IntentQueue {
     return this.#depth.busy.has(surface) || this.#fresh.has(surface);
   }
 
-  async busy(surface: string, tenant: string, order: string | null): Promise<boolean> {
+  async busy(surface: string, tenant: string, order: string): Promise<boolean> {
     if (order === null) return false;
     return await this.store.busy(partitionOf(surface, tenant, order));
   }
