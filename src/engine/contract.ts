@@ -213,6 +213,8 @@ interface Plugin<P> {
   /** Walls, and checks that have their place among them: walls close from the edge to the store. */
   layer?: Layer | ((params: P) => Layer);
   summary: string;
+  /** how long it may take where the runbook does not say, in milliseconds; default 30 s */
+  deadlineMs?: number;
   /** zod strictObject; secrets are marked with secret() */
   Params: z.ZodType<P>;
   /** `with:` of the example that `maint steps` prints */

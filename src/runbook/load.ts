@@ -27,7 +27,6 @@ import {
   checkPlacement,
   checkWalls,
   defaultId,
-  familyOf,
   layerInText,
   roleInText,
   type StepInText,
@@ -96,8 +95,6 @@ export interface RunbookSource {
 
 const DEFAULTS = {
   deadlineMs: 30_000,
-  noWritesDeadlineMs: 60_000,
-  backfillDeadlineMs: 900_000,
   budgetMs: 60_000,
   soakMs: 300_000,
 } as const;
@@ -597,19 +594,12 @@ function buildStep(
   const frame = step.frame!;
   const plugin = step.plugin!;
   const override = own?.steps?.[step.id!];
-  const isNoWrites = familyOf(plugin) === 'no-writes';
   return {
     id: step.id!,
     uses: plugin.name,
     plugin,
     with: { ...(step.params.value as Record<string, unknown>), ...override?.with },
-    deadlineMs:
-      frame.deadline ??
-      (familyOf(plugin) === 'backfill'
-        ? DEFAULTS.backfillDeadlineMs
-        : isNoWrites
-          ? DEFAULTS.noWritesDeadlineMs
-          : DEFAULTS.deadlineMs),
+    deadlineMs: frame.deadline ?? plugin.deadlineMs ?? DEFAULTS.deadlineMs,
     release: frame.release,
     onFailure: frame.on_failure,
     onBad: frame.on_bad,

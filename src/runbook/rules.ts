@@ -7,10 +7,6 @@ import type { Located, Report } from './document.ts';
 import { nearestNames } from './nearest.ts';
 import { quoted } from './problems.ts';
 
-export function familyOf(plugin: { name: string }): string {
-  return plugin.name.split('/', 1)[0]!;
-}
-
 /**
  * How a step is called that has no id: the family's name. Notices stand side by side in one runbook, and people know
  * them by where they appear, so these go by the backend's name: `statuspage`, `slack`.

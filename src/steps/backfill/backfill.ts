@@ -52,6 +52,7 @@ export type BackfillParams = z.infer<typeof BackfillParams>;
 
 export const backfill = defineAction<BackfillParams>({
   name: 'backfill',
+  deadlineMs: 900_000,
   role: 'work',
   on: ['open', 'closed'],
   ahead: true,

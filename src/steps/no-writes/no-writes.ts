@@ -39,6 +39,9 @@ export const HoldForAudit = z
   .default(false)
   .meta({ description: 'the walls stay closed until the audit is done, instead of being audited once they are open' });
 
+/** Of a watch that begins anew with each write that it sees. */
+export const WATCH_DEADLINE_MS = 60_000;
+
 export const MOMENTS: readonly Moment[] = ['open', 'now', 'glance', 'reopen', 'audit'];
 
 const Stored = z.object({

@@ -8,7 +8,7 @@ import { type Reader, type Statement, statement } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { fits, grouped } from './ledger.ts';
-import { allowedTable, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedTable, For, HoldForAudit, MOMENTS, noWrites, WATCH_DEADLINE_MS } from './no-writes.ts';
 import { type Position, position, readLog } from './postgres-wal.ts';
 import { type Difference, type Evidence, MAX_NAMED, type Sight, type Write } from './sight.ts';
 
@@ -146,6 +146,7 @@ const LARGE_OBJECTS = 'pg_catalog.pg_largeobject';
 export const noWritesPostgres = defineCheck<Params, Evidence>({
   name: 'no-writes/postgres',
   proves: 'unwritten',
+  deadlineMs: WATCH_DEADLINE_MS,
   summary: 'nothing is written to a PostgreSQL database',
   Params,
   example: { url: '${DATABASE_URL}', allow: [{ table: 'heartbeat', because: 'lag probe' }] },

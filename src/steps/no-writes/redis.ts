@@ -9,7 +9,7 @@ import type { Reader } from '../../engine/io.ts';
 import { url } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { fits, grouped } from './ledger.ts';
-import { allowedName, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedName, For, HoldForAudit, MOMENTS, noWrites, WATCH_DEADLINE_MS } from './no-writes.ts';
 import type { Difference, Evidence, Sight, Write } from './sight.ts';
 
 /** Our own flag is written during the window (extend, another window's holder), by one script that also publishes. */
@@ -72,6 +72,7 @@ const MAX_NAME = 100;
 export const noWritesRedis = defineCheck<Params, Evidence>({
   name: 'no-writes/redis',
   proves: 'unwritten',
+  deadlineMs: WATCH_DEADLINE_MS,
   summary: 'nothing is written to a Redis',
   Params,
   example: { url: '${REDIS_URL}', allow: [{ key: 'heartbeat:*', because: 'lag probe' }] },

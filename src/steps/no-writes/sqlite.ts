@@ -6,7 +6,7 @@ import { type Reader, statement } from '../../engine/io.ts';
 import { path } from '../../engine/secret.ts';
 import { OuterError } from '../../errors/catalogue.ts';
 import { grouped } from './ledger.ts';
-import { allowedTable, For, HoldForAudit, MOMENTS, noWrites } from './no-writes.ts';
+import { allowedTable, For, HoldForAudit, MOMENTS, noWrites, WATCH_DEADLINE_MS } from './no-writes.ts';
 import { type Difference, type Evidence, MAX_NAMED, type Sight, type Write } from './sight.ts';
 
 const Params = z.strictObject({
@@ -45,6 +45,7 @@ const SCHEMA = statement(
 export const noWritesSqlite = defineCheck<Params, Evidence>({
   name: 'no-writes/sqlite',
   proves: 'unwritten',
+  deadlineMs: WATCH_DEADLINE_MS,
   summary: 'nothing is written to a SQLite database',
   Params,
   example: { path: './app.db', allow: [{ table: 'heartbeat', because: 'lag probe' }], for: '2s' },

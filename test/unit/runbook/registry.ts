@@ -117,15 +117,18 @@ const plugins: AnyPlugin[] = [
     address: () => 'late',
     run: async () => [],
   }),
-  check(
-    'no-writes/postgres',
-    ['open', 'reopen'],
-    z.strictObject({
-      url: url(),
-      for: duration().default('11s' as never),
-      allow: z.array(z.strictObject({ table: z.string(), because: z.string().min(1) })).default([]),
-    }),
-  ),
+  {
+    ...check(
+      'no-writes/postgres',
+      ['open', 'reopen'],
+      z.strictObject({
+        url: url(),
+        for: duration().default('11s' as never),
+        allow: z.array(z.strictObject({ table: z.string(), because: z.string().min(1) })).default([]),
+      }),
+    ),
+    deadlineMs: 60_000,
+  },
   check(
     'soak/http',
     ['before', 'soaking'],
