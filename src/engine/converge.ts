@@ -30,7 +30,7 @@ interface ConvergeOptions {
 
 type Stage = (passage: Passage) => Promise<void>;
 
-const OPENING: readonly Stage[] = [takeGroups];
+const OPENING: readonly Stage[] = [takeAll];
 const CLOSING: readonly Stage[] = [checkBeforeReopen, openWalls, sayReadWrite, releaseRest, tellSkipped, tellForgotten];
 const PARTLY_CLOSING: readonly Stage[] = [releaseEach];
 
@@ -77,7 +77,7 @@ function tellPhase(acting: Acting, phase: Phase, order: readonly Step[], undo: b
 }
 
 /** The first failure whose policy is not `continue` stops a start. */
-async function takeGroups(passage: Passage): Promise<void> {
+async function takeAll(passage: Passage): Promise<void> {
   const { acting, order, phase, failures } = passage;
   const stops = (failure: StepFailure) => failure.policy !== 'continue';
   failures.push(...(await sideBySide(order, overlapping(passage), (step) => takeOpening(acting, step, phase), stops)));

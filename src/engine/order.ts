@@ -51,13 +51,16 @@ function follows(step: Step, { behind }: Doings): boolean {
   return role === 'notice' || (behind && (role === 'mute' || role === 'lock'));
 }
 
-/** Whether `later` need not wait for `earlier`, which stands before it in the order of the phase. */
+/**
+ * Whether `later` need not wait for `earlier`, which stands before it in the order of the phase. What stands under one
+ * `parallel:` begins together at the start; the end has an order of its own, which no list overrules.
+ */
 export function mayOverlap(earlier: Step, later: Step, phase: Phase, order: Order): boolean {
-  // as the list says by `parallel:`
-  if (earlier.group !== undefined && earlier.group === later.group) return true;
-  if (order === 'strict') return false;
-  if (!isIndependent(earlier) || !isIndependent(later) || addressOf(earlier) === addressOf(later)) return false;
-  return !(isClosing(phase) && isLast(later) && !TOLD_OR_LAST.has(roleOf(earlier)));
+  const together = earlier.group !== undefined && earlier.group === later.group;
+  if (together && !isClosing(phase)) return true;
+  if (!isIndependent(earlier) || !isIndependent(later)) return false;
+  if (isClosing(phase) && isLast(later) && !TOLD_OR_LAST.has(roleOf(earlier))) return false;
+  return together || (order === 'roles' && addressOf(earlier) !== addressOf(later));
 }
 
 /** A wall stands before the rest; an action, a check and a script need what stands before them. */

@@ -33,9 +33,9 @@ async function look(turn: Settling): Promise<Next> {
     throw turn.problem ?? new StepProblem('E_FAILED', `kept changing for ${seconds(step.deadlineMs)}`);
   turn.lookedAt = acting.now();
   try {
-    turn.seenAt = undefined;
+    turn.sightAt = undefined;
     turn.sight = await sightOf(turn);
-    turn.seenAt = acting.now();
+    turn.sightAt = acting.now();
     turn.decision = decide(step, phase, acting.state.window, ofStep(acting.state, step.id), turn.sight.states);
     return 'on';
   } catch (error) {

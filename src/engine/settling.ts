@@ -26,7 +26,7 @@ export interface Settling {
   readonly done: Change<any>[];
   lookedAt: number;
   /** when the sight was complete; undefined: something was written since, or it is none */
-  seenAt: number | undefined;
+  sightAt: number | undefined;
   sight: Sight;
   decision: Decision;
 }
@@ -53,7 +53,7 @@ export function settling(acting: Acting, step: Step, phase: Phase, began: number
     drifted: [],
     done: [],
     lookedAt: began,
-    seenAt: undefined,
+    sightAt: undefined,
     sight: { states: new Map(), handles: new Map(), owned: new Map() },
     decision: { changes: [], release: [], settled: [], breached: [], drift: [], unknown: [], pending: [] },
   };

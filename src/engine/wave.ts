@@ -68,7 +68,6 @@ async function writeRank(
     if (events.length > 0) await acting.record(events);
     for (const { change } of outcome.results) turn.done.push(change);
     written += outcome.results.length;
-    turn.seenAt = undefined;
     tell(acting, step, written, turn.decision.changes.length);
     if (outcome.error !== undefined) {
       throwIfInterrupted(acting);
@@ -135,6 +134,7 @@ async function writePart(turn: Settling, part: readonly Change<any>[], written: 
     return;
   }
   for (const id of ids) answered.delete(id);
+  turn.sightAt = undefined;
   try {
     written.results.push(...(await writeOnce(turn, changes)));
   } catch (cause) {
@@ -150,8 +150,8 @@ async function writePart(turn: Settling, part: readonly Change<any>[], written: 
  * The turn's own look is the one right before the write as long as nothing of this step was written after it, and only
  * the journal's append came in between.
  */
-function looksAgain({ acting, resource, seenAt }: Settling): boolean {
-  return resource.compare === 'look' && (seenAt === undefined || acting.now() - seenAt > FRESH_MS);
+function looksAgain({ acting, resource, sightAt }: Settling): boolean {
+  return resource.compare === 'look' && (sightAt === undefined || acting.now() - sightAt > FRESH_MS);
 }
 
 async function writeOnce(turn: Settling, part: readonly Change<any>[]): Promise<Written['results']> {

@@ -14,7 +14,7 @@ function optionsOf(source: string, name: string): string[] {
 
 for (const [library, file, name] of [
   ['guard', 'options.ts', 'GuardOptions'],
-  ['guard', 'guard.ts', 'CallOptions'],
+  ['guard', 'options.ts', 'CallOptions'],
   ['guard', 'sources/file.ts', 'FileSourceOptions'],
   ['guard', 'sources/redis.ts', 'RedisSourceOptions'],
   ['guard', 'sources/http.ts', 'HttpSourceOptions'],

@@ -3,7 +3,7 @@ import { type JobSkipped, jobSkipped, ReadOnlyError, type ToolRefused, toolRefus
 import { type Core, passed } from './core.ts';
 import type { WriteKind } from './counts.ts';
 import { refusalOf } from './decide.ts';
-import type { NamedCallOptions } from './guard.ts';
+import type { NamedCallOptions } from './options.ts';
 import { isHeld } from './state.ts';
 import { judgeCall } from './surfaces.ts';
 
@@ -59,7 +59,7 @@ export function named<Args extends unknown[], Result>(
     );
 }
 
-/** Calls back at every change, and when the last holder runs out by the core.clock. */
+/** Calls back at every change, and when the last holder runs out by the clock. */
 export function watchState(core: Core, listener: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   function changed(): void {

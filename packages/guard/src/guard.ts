@@ -17,22 +17,12 @@ import type { Decision } from './decide.ts';
 import { upgradeRefusal, weigh } from './heads.ts';
 import type { Ready } from './keeper.ts';
 import { prometheusText } from './metrics.ts';
-import type { GuardOptions } from './options.ts';
+import type { CallOptions, GuardOptions, NamedCallOptions } from './options.ts';
 import { counts, maintenance } from './own-answers.ts';
 import { createScheduler, type GuardScheduler, type SchedulerOptions } from './scheduler.ts';
 import { isHeld } from './state.ts';
 import type { WriteRequest } from './surfaces.ts';
 import type { MaintenanceDocument } from './well-known.ts';
-
-export interface CallOptions {
-  /** The name in the surfaces, the counts and messages. Default: the function's own. */
-  readonly name?: string;
-}
-
-export interface NamedCallOptions extends CallOptions {
-  /** Default `tool`. */
-  readonly kind?: 'tool' | 'job' | 'vector' | 'kv';
-}
 
 /** All functions can be taken off the object. None of them throws because of the flag, the source or the guard itself. */
 export interface Guard {

@@ -21,11 +21,11 @@ export {
   fenced,
   requestFingerprint,
 } from './fence.ts';
-export { type CallOptions, createGuard, type Guard, type NamedCallOptions } from './guard.ts';
+export { createGuard, type Guard } from './guard.ts';
 export { parseIdempotencyKey } from './idempotency.ts';
 export type { GuardLog, Ready } from './keeper.ts';
 export { METRICS_CONTENT_TYPE } from './metrics.ts';
-export type { GuardOptions } from './options.ts';
+export type { CallOptions, GuardOptions, NamedCallOptions } from './options.ts';
 export type { BufferedWrite, QueueAnswer, Receipt, ReceiptState, WriteQueue } from './queue.ts';
 export type { GuardScheduler, SchedulerOptions } from './scheduler.ts';
 export type { SeenUnnamed } from './seen.ts';

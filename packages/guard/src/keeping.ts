@@ -27,13 +27,13 @@ export function answerOf(keeping: Keeping, answer: QueueAnswer, rule: Rule): Own
     }
     case 'full': {
       keeping.tally.error('queue');
-      keeping.log('warn', 'the keeping.queue is full, writes are refused', { surface: rule.name, why: answer.why });
+      keeping.log('warn', 'the queue is full, writes are refused', { surface: rule.name, why: answer.why });
       const detail = 'No more writes can be kept. Nothing was stored.';
       return problem(keeping.state(), 503, 'queue_full', detail, untilOpen(keeping), about(keeping));
     }
     default: {
       keeping.tally.error('queue');
-      keeping.log('warn', 'the keeping.queue did not answer, a write may be stored or not', {
+      keeping.log('warn', 'the queue did not answer, a write may be stored or not', {
         surface: rule.name,
         why: answer.why,
       });
@@ -52,7 +52,7 @@ export function refused(keeping: Keeping, detail: string): OwnAnswer {
 
 export function unsure(keeping: Keeping, error: unknown): OwnAnswer {
   keeping.tally.error('queue');
-  keeping.log('warn', 'the keeping.queue does not say whether earlier writes wait', { error: textOf(error) });
+  keeping.log('warn', 'the queue does not say whether earlier writes wait', { error: textOf(error) });
   const detail = 'Whether earlier writes are waiting cannot be found out. Nothing was stored.';
   return problem(keeping.state(), 503, 'queue_unknown', detail, soon(keeping));
 }

@@ -73,6 +73,16 @@ export interface GuardOptions {
   readonly wellKnown?: boolean;
 }
 
+export interface CallOptions {
+  /** The name in the surfaces, the counts and messages. Default: the function's own. */
+  readonly name?: string;
+}
+
+export interface NamedCallOptions extends CallOptions {
+  /** Default `tool`. */
+  readonly kind?: 'tool' | 'job' | 'vector' | 'kv';
+}
+
 export const RECEIPTS_PATH = '/.well-known/maintenance/receipts';
 
 /** @throws TypeError where an option cannot be understood */

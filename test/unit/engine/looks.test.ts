@@ -23,7 +23,10 @@ const OPENED: JournalEvent = {
 };
 
 /** One thing, or two that are written one after the other, at a service that does not compare. */
-function world(ids: readonly string[]) {
+function world(
+  ids: readonly string[],
+  more: { order?: (change: { id: string }) => number; concurrency?: number } = {},
+) {
   let clock = Date.parse('2026-12-01T02:00:00.000Z');
   const at = () => new Date(clock).toISOString();
   const there = new Map(ids.map((id) => [id, 'theirs']));
@@ -33,7 +36,7 @@ function world(ids: readonly string[]) {
     ...{ name: 'test/thing', role: 'work', summary: '', example: {}, Params: z.strictObject({}), State },
     address: () => 'thing',
     compare: 'look',
-    order: ({ id }) => ids.indexOf(id),
+    ...more,
     observe: async () => {
       log.push('look');
       return new Map([...there].map(([id, is]) => [id, { state: { is } }]));
@@ -90,7 +93,7 @@ test('a journal that takes its time: looked at again right before the write, and
 });
 
 test('of two that are written one after the other the second is looked at again: our own write lies in between', async () => {
-  const two = world(['a', 'b']);
+  const two = world(['a', 'b'], { order: ({ id }) => (id === 'a' ? 0 : 1) });
   const edit = () => {
     if (two.log.at(-1) === 'write a over theirs') two.there.set('b', 'somebody else’s');
   };
@@ -101,4 +104,10 @@ test('of two that are written one after the other the second is looked at again:
     'write b over somebody else’s',
   ]);
   expect(two.log.slice(0, 3)).toEqual(['look', 'write a over theirs', 'look']);
+});
+
+test('the same of two of one rank that are not written at once', async () => {
+  const { log, open } = world(['a', 'b'], { concurrency: 1 });
+  expect((await open()).failures).toEqual([]);
+  expect(log).toEqual(['look', 'write a over theirs', 'look', 'write b over theirs', 'look']);
 });

@@ -103,13 +103,25 @@ describe('what need not wait', () => {
     expect(mayOverlap(earlier, later, phase, 'strict')).toBe(false);
   });
 
-  test('what stands in one `parallel:` never waits for each other, in either order', () => {
+  test('what stands in one `parallel:` begins together, in either order', () => {
     const [one, other] = [
       { ...page, group: 1 },
       { ...alone, group: 1 },
     ];
     for (const order of ['roles', 'strict'] as const) expect(mayOverlap(one, other, 'open', order)).toBe(true);
     expect(mayOverlap(one, { ...other, group: 2 }, 'open', 'strict')).toBe(false);
+  });
+
+  test('one `parallel:` at the end: side by side, but never before what the end has them wait for', () => {
+    const grouped = (step: Step) => ({ ...step, group: 1 });
+    for (const order of ['roles', 'strict'] as const) {
+      const overlap = (earlier: Step, later: Step) => mayOverlap(grouped(earlier), grouped(later), 'closed', order);
+      expect(overlap(page, crons)).toBe(true);
+      expect(overlap(at(page, 'there'), at(crons, 'there'))).toBe(true);
+      expect(overlap(backfill, { ...crons, release: 'after-backfill' })).toBe(false);
+      expect(overlap(alone, crons)).toBe(false);
+      expect(overlap(crons, alerts)).toBe(false);
+    }
   });
 });
 
