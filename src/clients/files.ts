@@ -1,6 +1,6 @@
 // Files of this machine: read whole, replaced atomically and durably, compared with what was read under a lock.
 import { createHash, randomBytes } from 'node:crypto';
-import { constants, type Stats } from 'node:fs';
+import { constants, linkSync, readFileSync, renameSync, type Stats, unlinkSync } from 'node:fs';
 import {
   access,
   type FileHandle,
@@ -11,15 +11,15 @@ import {
   readlink,
   readFile as readText,
   realpath,
-  rename,
   stat,
   unlink,
 } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicNow } from '../engine/clock.ts';
 import { Stale } from '../engine/contract.ts';
 import { type FileSeen, type FilesReader, type FilesWriter, WRITE_DEADLINE_MS } from '../engine/io.ts';
-import type { OuterError } from '../errors/catalogue.ts';
+import { OuterError } from '../errors/catalogue.ts';
 import {
   after,
   before,
@@ -38,8 +38,10 @@ import { isAlive, type ProcessOwner, sameMachine, thisProcess } from './process.
 const DEFAULT_MODE = 0o644;
 /** How often a waiting process looks at another one's lock. */
 const LOCK_POLL_MS = 20;
-/** A lock whose owner cannot be looked up from here (another host, another boot): no replace takes this long. */
+/** A lock whose owner cannot be looked up from here (another host, another boot), by its date: clocks may differ. */
 const FOREIGN_LOCK_MS = 6 * WRITE_DEADLINE_MS;
+/** One that this process has watched for so long belongs to nobody who still writes: see {@link mayStillWrite}. */
+const WATCHED_LOCK_MS = WRITE_DEADLINE_MS + 1_000;
 
 export function filesReader(scope: Scope): FilesReader {
   return {
@@ -68,6 +70,8 @@ async function replace(
   content: Buffer | null,
 ): Promise<FileSeen | null> {
   using bound = limit(scope, path, undefined);
+  const over = monotonicNow() + bound.ms;
+  const last = () => mayStillWrite(scope, path, over, bound);
   const real = await guarded(scope, path, 'none', () => resolveLinks(path));
   before(scope, 'file replace');
   const result = await guarded(scope, path, 'none', async () => {
@@ -75,14 +79,29 @@ async function replace(
     await removeLeftovers(real);
     await assertUnchanged(real, path, from);
     if (content === null) {
-      if (from !== null) await remove(scope, real, path);
+      if (from !== null) await remove(scope, real, path, last);
       return null;
     }
-    await write(scope, real, path, from, content, bound);
+    await write(scope, real, path, from, content, bound, last);
     return await readFile(real);
   });
   after(scope, 'file replace');
   return result;
+}
+
+/**
+ * The last word before the file changes, and nothing is awaited after it: a process that was stopped on its way here, or
+ * that a slow disk has kept here, must not write when others have long gone on without it. So whoever has a lock writes
+ * within a write's deadline or not at all.
+ */
+function mayStillWrite(scope: Scope, path: string, over: number, bound: Limit): void {
+  try {
+    scope.hooks?.awake?.();
+  } catch (error) {
+    if (!(error instanceof OuterError)) throw error;
+    throw outerError(scope, `${path}: ${error.message}`, { effect: error.effect, retryable: error.retryable });
+  }
+  if (monotonicNow() >= over) throw timedOut(scope, path, bound.ms, 'none');
 }
 
 async function write(
@@ -92,6 +111,7 @@ async function write(
   from: FileSeen | null,
   content: Buffer,
   bound: Limit,
+  last: () => void,
 ): Promise<void> {
   const temporary = temporaryPath(real, 'tmp');
   let renamed = false;
@@ -108,13 +128,16 @@ async function write(
     }
     // an editor does not know our lock: look again, as late as possible
     await assertUnchanged(real, path, from);
+    last();
     if (from === null) {
       // link(2) fails where rename would silently replace what somebody has just created
-      await link(temporary, real).catch((error) => {
+      try {
+        linkSync(temporary, real);
+      } catch (error) {
         throw errorCode(error) === 'EEXIST' ? new Stale(`${path} was created by somebody else meanwhile`) : error;
-      });
+      }
     } else {
-      await rename(temporary, real);
+      renameSync(temporary, real);
       renamed = true;
     }
   } finally {
@@ -133,8 +156,9 @@ async function carried(scope: Scope, real: string, temporary: string, path: stri
   }
 }
 
-async function remove(scope: Scope, real: string, path: string): Promise<void> {
-  await unlink(real);
+async function remove(scope: Scope, real: string, path: string, last: () => void): Promise<void> {
+  last();
+  unlinkSync(real);
   await guarded(scope, path, 'unknown', () => syncFolder(dirname(real)));
 }
 
@@ -296,9 +320,28 @@ async function acquire(scope: Scope, path: string, what: string, bound: Limit): 
   }
   return {
     async [Symbol.asyncDispose]() {
-      await unlink(path).catch(ignoreMissing);
+      unlock(path, mine.id);
     },
   };
+}
+
+/** Only one's own, and nothing is awaited in between: who was away for long finds another one's lock here. */
+function unlock(path: string, id: string): void {
+  try {
+    if ((JSON.parse(readFileSync(path, 'utf8')) as Lock).id === id) unlinkSync(path);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) ignoreMissing(error);
+  }
+}
+
+/** When this process met a lock first, by its path and id: a process has few of them. */
+const met = new Map<string, number>();
+
+function watchedFor(path: string, id: string): number {
+  const key = `${path} ${id}`;
+  const first = met.get(key) ?? monotonicNow();
+  met.set(key, first);
+  return monotonicNow() - first;
 }
 
 async function readLock(path: string): Promise<{ id: string; stale: boolean; owner: string } | undefined> {
@@ -318,10 +361,11 @@ async function readLock(path: string): Promise<{ id: string; stale: boolean; own
   } catch {
     return { id: 'unreadable', stale: age > FOREIGN_LOCK_MS, owner: 'a lock file that cannot be understood' };
   }
-  const stale = sameMachine(lock) ? isAlive(lock) === false : age > FOREIGN_LOCK_MS;
+  const id = /^[0-9a-f]{1,32}$/.test(lock.id) ? lock.id : 'unreadable';
+  const gone = sameMachine(lock) ? isAlive(lock) === false : age > FOREIGN_LOCK_MS;
   return {
-    id: /^[0-9a-f]{1,32}$/.test(lock.id) ? lock.id : 'unreadable',
-    stale,
+    id,
+    stale: gone || watchedFor(path, id) > WATCHED_LOCK_MS,
     owner: `pid ${lock.pid} on ${lock.host}`,
   };
 }

@@ -67,9 +67,9 @@ export function queueWriter(scope: Scope, pools: PostgresPool): QueueWriter {
   return {
     ...queueReader(scope, pools),
     hold: (queue, window, reason) =>
-      opened(scope, queue, (one) => written(scope, 'queue hold', () => one.hold(window, reason))),
+      opened(scope, queue, (one) => written(scope, 'queue hold', () => one.hold(window, reason, scope.hooks?.awake))),
     release: (queue, window) =>
-      opened(scope, queue, (one) => written(scope, 'queue release', () => one.unhold(window))),
+      opened(scope, queue, (one) => written(scope, 'queue release', () => one.unhold(window, scope.hooks?.awake))),
     async replay(queue, options) {
       const { httpSender, NotSent } = await intents();
       const { health, progress, signal, credential, ...plain } = options;
@@ -84,7 +84,8 @@ export function queueWriter(scope: Scope, pools: PostgresPool): QueueWriter {
         },
         Math.max(0, left),
       );
-      const send = httpSender({ url: options.url, keepAlive: options.honoursKeys });
+      const awake = scope.hooks?.awake;
+      const send = httpSender({ url: options.url, keepAlive: options.honoursKeys, ...(awake && { awake }) });
       try {
         const report = await opened(
           scope,

@@ -272,8 +272,8 @@ export function terminalRenderer(out: Out): Renderer {
     async stop() {
       // Cut off in the middle: said as such, for the last thing that went on is what people look for.
       for (const row of running()) {
-        if (row.kind === 'step' && row.doing)
-          row.ended = { mark: '·', text: `${row.doing.text} (not finished)`, ms: 0 };
+        if (row.kind === 'step')
+          row.ended = { mark: '·', text: row.doing ? `${row.doing.text} (not finished)` : 'not finished', ms: 0 };
         over(row);
       }
       while (drawing) await drawing;

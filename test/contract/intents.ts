@@ -415,6 +415,18 @@ export function intentsSuite(name: string, open: (limits?: Partial<Limits>) => P
       await taken();
     });
 
+    test('who finds out at the last moment that it must not write holds nothing and releases nothing', async () => {
+      const asleep = () => {
+        throw new Error('this machine has slept');
+      };
+      await expect(queue.hold('w-2', 'a window opens', asleep)).rejects.toThrow('has slept');
+      expect((await queue.status()).holds).toEqual([]);
+      await queue.hold('w-2', 'a window opens', () => {});
+      await expect(queue.unhold('w-2', asleep)).rejects.toThrow('has slept');
+      expect((await queue.status()).holds).toMatchObject([{ window: 'w-2' }]);
+      expect(await queue.unhold('w-2', () => {})).toBe(true);
+    });
+
     // ── Dead letters, and what people do ──────────────────────────────────────────────────────────────────────────
 
     test('a parked dead letter stops its partition until it is dropped or requeued', async () => {

@@ -243,10 +243,11 @@ export interface IntentStore {
   lead(owner: string, leaseMs: number, instead?: string): Promise<Led>;
   resign(owner: string): Promise<void>;
 
-  /** While there is a hold, `take` and `next` give nothing. The same window again: its reason is replaced. */
-  hold(window: string, reason: string): Promise<void>;
+  /** While there is a hold, `take` and `next` give nothing. The same window again: its reason is replaced.
+   * `awake`: asked right before it counts; what it throws undoes it. */
+  hold(window: string, reason: string, awake?: () => void): Promise<void>;
   /** false: there was none */
-  unhold(window: string): Promise<boolean>;
+  unhold(window: string, awake?: () => void): Promise<boolean>;
   holds(): Promise<readonly Hold[]>;
 
   /** Requeue or drop, written down with who and why. */

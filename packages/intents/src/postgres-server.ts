@@ -71,6 +71,15 @@ export type Query = <T = Record<string, unknown>>(
   values?: readonly unknown[],
 ) => Promise<{ rows: T[]; count: number }>;
 
+interface Bounds {
+  /** a statement sent with `begin` */
+  first?: string;
+  lockMs?: number;
+  statementMs?: number;
+  /** Right before the commit, with nothing awaited in between: what it throws rolls back, and is thrown as it is. */
+  last?: (() => void) | undefined;
+}
+
 /**
  * One transaction with settings of its own, for a pooler hands each one another session. `synchronous_commit`: a role or
  * a database may have it off. The server ends one whose process has stopped in its middle.
@@ -79,12 +88,13 @@ export async function transaction<T>(
   pool: Pool,
   place: Place,
   work: (query: Query) => Promise<T>,
-  more: { first?: string; lockMs?: number; statementMs?: number } = {},
+  more: Bounds = {},
 ): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
     throw serverError(place, error);
   });
   let broken = false;
+  let forbidden: unknown;
   const lost = () => {
     broken = true;
   };
@@ -101,6 +111,12 @@ export async function transaction<T>(
     try {
       await client.query(begin);
       const value = await work(queryOf(client));
+      try {
+        more.last?.();
+      } catch (error) {
+        forbidden = error;
+        throw error;
+      }
       await client.query('commit');
       return value;
     } catch (error) {
@@ -109,7 +125,7 @@ export async function transaction<T>(
         await client.query('rollback').catch(() => {
           broken = true;
         });
-      throw serverError(place, error);
+      throw forbidden ?? serverError(place, error);
     }
   } finally {
     client.off('error', lost);

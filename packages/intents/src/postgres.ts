@@ -604,7 +604,7 @@ class PostgresStore implements IntentStore {
 
   // ── People ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async hold(window: string, reason: string): Promise<void> {
+  async hold(window: string, reason: string, awake?: () => void): Promise<void> {
     // after every claim that has not seen it
     const first = `lock table ${this.#s}.holds in exclusive mode`;
     await this.#transaction(
@@ -613,13 +613,14 @@ class PostgresStore implements IntentStore {
           `insert into ${this.#s}.holds values ($1, $2, ${NOW}) on conflict (win) do update set reason = excluded.reason`,
           [text(window), text(reason)],
         ),
-      { first, lockMs: HOLD_MS },
+      { first, lockMs: HOLD_MS, last: awake },
     );
   }
 
-  async unhold(window: string): Promise<boolean> {
+  async unhold(window: string, awake?: () => void): Promise<boolean> {
     return await this.#transaction(
       async (query) => (await query(`delete from ${this.#s}.holds where win = $1`, [text(window)])).count > 0,
+      { last: awake },
     );
   }
 
@@ -730,7 +731,7 @@ class PostgresStore implements IntentStore {
     await this.#pool.end();
   }
 
-  #transaction<T>(work: (query: Query) => Promise<T>, more: { first?: string; lockMs?: number } = {}): Promise<T> {
+  #transaction<T>(work: (query: Query) => Promise<T>, more: Parameters<typeof transaction>[3] = {}): Promise<T> {
     if (this.#closed) return Promise.reject(new QueueError('QUEUE_CLOSED', `the queue ${this.address} was closed`));
     return transaction(this.#pool, this.#place, work, { lockMs: HOLD_MS, ...more });
   }

@@ -125,10 +125,13 @@ export interface IntentQueue extends WriteQueue {
   requeue(which: Which, by: string, reason: string): Promise<MoveResult>;
   /** Everything of the selection in the order of acceptance, page by page. `bodies`: with whole targets and bodies. */
   export(selection?: Selection, options?: { readonly bodies?: boolean }): AsyncIterable<IntentDetail>;
-  /** Stops every backfill before its next write, until `unhold`. Durable. */
-  hold(window: string, reason: string): Promise<void>;
+  /**
+   * Stops every backfill before its next write, until `unhold`. Durable. `awake`: asked right before it counts; what it
+   * throws undoes it.
+   */
+  hold(window: string, reason: string, awake?: () => void): Promise<void>;
   /** false: there was no hold of this window */
-  unhold(window: string): Promise<boolean>;
+  unhold(window: string, awake?: () => void): Promise<boolean>;
   holds(): Promise<readonly Hold[]>;
   /** Of the Postgres cluster; null for SQLite. */
   systemIdentifier(): Promise<string | null>;
@@ -360,12 +363,12 @@ class Queue implements IntentQueue {
     }
   }
 
-  hold(window: string, reason: string): Promise<void> {
-    return this.store.hold(window, reason);
+  hold(window: string, reason: string, awake?: () => void): Promise<void> {
+    return this.store.hold(window, reason, awake);
   }
 
-  unhold(window: string): Promise<boolean> {
-    return this.store.unhold(window);
+  unhold(window: string, awake?: () => void): Promise<boolean> {
+    return this.store.unhold(window, awake);
   }
 
   holds(): Promise<readonly Hold[]> {

@@ -48,6 +48,8 @@ export function httpSender(options: {
   url: string;
   deadlineMs?: number;
   keepAlive?: boolean;
+  /** once more, where a connection was made in between: what it throws stands for a write that is not sent */
+  awake?: () => void;
 }): Sender & { close(): void } {
   const base = baseOf(options.url);
   const secure = base.protocol === 'https:';
@@ -78,8 +80,14 @@ export function httpSender(options: {
           connected = true;
           return;
         }
-        socket.once(secure ? 'secureConnect' : 'connect', () => {
-          connected = true;
+        const event = secure ? 'secureConnect' : 'connect';
+        socket.once(event, () => {
+          try {
+            options.awake?.();
+            connected = true;
+          } catch (error) {
+            socket.destroy(error as Error);
+          }
         });
       });
       sent.on('error', (error: NodeJS.ErrnoException) => {

@@ -442,19 +442,23 @@ class SqliteStore implements IntentStore {
 
   // ── People ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  hold(window: string, reason: string): Promise<void> {
-    return this.#write(() => {
-      this.#run(
-        'insert into holds values (?, ?, ?) on conflict (win) do update set reason = excluded.reason',
-        window,
-        reason,
-        this.#now(),
-      );
-    });
+  hold(window: string, reason: string, awake?: () => void): Promise<void> {
+    return this.#write(
+      () => {
+        this.#run(
+          'insert into holds values (?, ?, ?) on conflict (win) do update set reason = excluded.reason',
+          window,
+          reason,
+          this.#now(),
+        );
+      },
+      256,
+      atLast(awake),
+    );
   }
 
-  unhold(window: string): Promise<boolean> {
-    return this.#write(() => this.#run('delete from holds where win = ?', window) > 0);
+  unhold(window: string, awake?: () => void): Promise<boolean> {
+    return this.#write(() => this.#run('delete from holds where win = ?', window) > 0, 256, atLast(awake));
   }
 
   holds(): Promise<readonly Hold[]> {
@@ -573,8 +577,12 @@ class SqliteStore implements IntentStore {
     const deadline = performance.now() + BUSY_MS;
     for (;;) {
       const jobs = all.filter((job) => {
-        if (job.wanted()) return true;
-        job.reject(new QueueError('QUEUE_BUSY', 'given up before it was written'));
+        try {
+          if (job.wanted()) return true;
+          job.reject(new QueueError('QUEUE_BUSY', 'given up before it was written'));
+        } catch (error) {
+          job.reject(error);
+        }
         return false;
       });
       if (jobs.length === 0) return;
@@ -677,4 +685,12 @@ function closed(path: string): QueueError {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** As `wanted` of a job: asked right before each try of its transaction. */
+function atLast(awake?: () => void): () => boolean {
+  return () => {
+    awake?.();
+    return true;
+  };
 }

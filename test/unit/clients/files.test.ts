@@ -15,9 +15,11 @@ import {
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { performance } from 'node:perf_hooks';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { thisProcess } from '../../../src/clients/process.ts';
 import { Stale } from '../../../src/engine/contract.ts';
+import { OuterError } from '../../../src/errors/catalogue.ts';
 import { failure, type TestClients, testClients } from '../../support/clients.ts';
 
 const bytes = (text: string) => Buffer.from(text);
@@ -158,6 +160,57 @@ describe('the files client', () => {
     utimesSync(lock, old, old);
     await io.writer().files.replace(path, null, bytes('x'));
     expect(readdirSync(folder)).toEqual(['flag.json']);
+  });
+
+  test('nobody who has a lock writes later than a write may take: watched for longer it is taken, and stays the taker’s', async () => {
+    const lock = join(folder, '.maint.flag.json.lock');
+    const theirs = () => writeFileSync(lock, JSON.stringify({ ...thisProcess(), id: 'abd' }));
+    theirs();
+    const blocked = io.writer({ ms: 50 }).files.replace(path, null, bytes('x'));
+    expect(await failure(blocked)).toMatchObject({ code: 'LOCKED' });
+    const now = performance.now.bind(performance);
+    const later = jest.spyOn(performance, 'now').mockImplementation(() => now() + 12_000);
+    try {
+      await io.writer({ ms: 20_000 }).files.replace(path, null, bytes('x'));
+    } finally {
+      later.mockRestore();
+    }
+    expect(readdirSync(folder)).toEqual(['flag.json']);
+
+    // and the one that was away for so long does not take away a lock that is another one's by now
+    const seen = await io.reader().files.read(path);
+    const slow = io.writer({ hooks: { awake: theirs } });
+    await slow.files.replace(path, seen, bytes('y'));
+    expect(readdirSync(folder)).toEqual(['.maint.flag.json.lock', 'flag.json']);
+  });
+
+  test.each([
+    ['created', null, 'x'],
+    ['replaced', 'one', 'x'],
+    ['removed', 'one', null],
+  ])('asleep after it had the lock, or later than its deadline: nothing is %s', async (_, there, content) => {
+    if (there !== null) writeFileSync(path, there);
+    const before = await io.reader().files.read(path);
+    const names = readdirSync(folder);
+    const to = content === null ? null : bytes(content);
+    const awake = () => {
+      expect(readdirSync(folder)).toContain('.maint.flag.json.lock');
+      throw new OuterError('this machine has slept', { effect: 'none', retryable: true });
+    };
+    const slept = io.writer({ hooks: { awake } }).files.replace(path, before, to);
+    expect(await failure(slept)).toMatchObject({ effect: 'none', retryable: true });
+
+    const now = performance.now.bind(performance);
+    const mocked = jest.spyOn(performance, 'now');
+    const stopped = () => void mocked.mockImplementation(() => now() + 6_000);
+    try {
+      const late = io.writer({ ms: 5_000, hooks: { awake: stopped } }).files.replace(path, before, to);
+      expect(await failure(late)).toMatchObject({ effect: 'none', code: 'ETIMEDOUT' });
+    } finally {
+      mocked.mockRestore();
+    }
+    expect(readdirSync(folder)).toEqual(names);
+    expect(await io.reader().files.read(path)).toEqual(before);
   });
 
   test('what cannot be read or written says why', async () => {

@@ -9,6 +9,7 @@ import {
   type Backfill,
   type BackfillOptions,
   type BackfillProgress,
+  httpSender,
   type IntentQueue,
   NotSent,
   openQueue,
@@ -477,3 +478,24 @@ describe('several runs and reports', () => {
     await expect(run(options as never)).rejects.toThrow(message);
   });
 });
+
+test.each([true, false])(
+  'asleep while the connection was made: surely not sent (kept alive: %s)',
+  async (keepAlive) => {
+    let asleep = true;
+    const awake = () => {
+      if (asleep) throw new Error('this machine has slept');
+    };
+    const send = httpSender({ url, keepAlive, awake });
+    const one = { receipt: 'r', method: 'POST', target: '/notes', headers: {}, body: Buffer.from('{}') };
+    try {
+      await expect(send(one, new AbortController().signal)).rejects.toThrow(NotSent);
+      await expect(send(one, new AbortController().signal)).rejects.toThrow('has slept');
+      expect(seen).toEqual([]);
+      asleep = false;
+      expect(await send(one, new AbortController().signal)).toMatchObject({ status: 201 });
+    } finally {
+      send.close();
+    }
+  },
+);
